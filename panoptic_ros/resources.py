@@ -1,0 +1,46 @@
+"""Where the files that are installed beside the code (configuration, label sets, cfgs, profiles) are found."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "panoptic_ros"
+
+
+@cache
+def share_directory() -> Path:
+    """The folder that holds ``config/`` and ``launch/``.
+
+    In a checkout (an editable or symlinked install) it is the checkout; in an installation by pip or colcon it is
+    ``<prefix>/share/panoptic_ros``, with the prefix found from where this file lies.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package's data files were not installed with it.
+    """
+    here = Path(__file__).resolve()
+    for folder in here.parents[1:]:
+        for candidate in (folder, folder / "share" / PACKAGE):
+            if (candidate / "package.xml").is_file() and (candidate / "config" / "labels").is_dir():
+                return candidate
+    raise FileNotFoundError(f"the data files of {PACKAGE} (share/{PACKAGE}/config) were not found above {here}")
+
+
+def find_config(kind: str, name: str, suffix: str = ".yaml") -> Path:
+    """The file that a name or a path stands for.
+
+    A name without a folder or suffix is one of ours, ``config/<kind>/<name><suffix>``; anything else is a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file; the message lists the names there are.
+    """
+    folder = share_directory() / "config" / kind
+    path = folder / f"{name}{suffix}" if "/" not in name and not name.endswith(suffix) else Path(name).expanduser()
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}")))
+        raise FileNotFoundError(f"{path}: no such file; {kind} that come with {PACKAGE}: {names}")
+    return path
