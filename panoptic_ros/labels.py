@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -111,18 +112,19 @@ class LabelSet:
         with path.open(encoding="utf-8") as file:
             content = yaml.safe_load(file)
         try:
-            labels = tuple(
-                Label(
-                    id=int(entry["id"]),
-                    name=str(entry["name"]),
-                    is_thing=bool(entry["is_thing"]),
-                    color=tuple(int(channel) for channel in entry["color"]),
-                )
-                for entry in content["labels"]
-            )
-            return cls(name=str(content["name"]), labels=labels)
+            return cls(name=str(content["name"]), labels=tuple(_label(entry) for entry in content["labels"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: not a label set ({error!r}); expected keys name and labels, "
                 "each label with id, name, is_thing and color [R, G, B]"
             ) from error
+
+
+def _label(entry: dict[str, Any]) -> Label:
+    red, green, blue = entry["color"]
+    return Label(
+        id=int(entry["id"]),
+        name=str(entry["name"]),
+        is_thing=bool(entry["is_thing"]),
+        color=(int(red), int(green), int(blue)),
+    )

@@ -87,11 +87,13 @@ class PanopticSegmentation:
 
     def classes(self) -> NDArray[np.int32]:
         """(H, W) int32, the class id of each pixel; 0 is void."""
-        return self.ids // np.int32(INSTANCE_DIVISOR)
+        classes: NDArray[np.int32] = self.ids // np.int32(INSTANCE_DIVISOR)
+        return classes
 
     def instances(self) -> NDArray[np.int32]:
         """(H, W) int32, the instance number of each pixel; 0 is stuff or void."""
-        return self.ids % np.int32(INSTANCE_DIVISOR)
+        instances: NDArray[np.int32] = self.ids % np.int32(INSTANCE_DIVISOR)
+        return instances
 
     @classmethod
     def from_ids(
@@ -143,12 +145,11 @@ class PanopticSegmentation:
 
 def _boxes(compact: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     """Half-open boxes around each of the values 0 … count - 1 of `compact`, (count, 4) as x0, y0, x1, y1."""
-    height, width = compact.shape
+    height, width = compact.shape[0], compact.shape[1]
     in_row = np.zeros((count, height), dtype=bool)
     in_column = np.zeros((count, width), dtype=bool)
-    rows, columns = np.indices(compact.shape, sparse=True)
-    in_row[compact, rows] = True
-    in_column[compact, columns] = True
+    in_row[compact, np.arange(height)[:, None]] = True
+    in_column[compact, np.arange(width)] = True
     return np.stack(
         (
             in_column.argmax(axis=1),

@@ -1,0 +1,112 @@
+"""YAML into dataclasses.
+
+An unknown, missing or ill-typed key is an error that names the key, the file and what was expected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigurationError(ValueError):
+    """A configuration that is not what it should be; the message names the file, the key and what was expected."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is not YAML, or is not a mapping with text keys.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigurationError(f"{path}: expected keys with values, got {type(content).__name__}")
+    return content
+
+
+def from_mapping(kind: type[T], content: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass of a mapping, checking every key and type.
+
+    Parameters
+    ----------
+    kind:
+        The dataclass.  Its fields may be bool, int, float, str, Literal, Optional of these, tuples of them, or
+        dataclasses.
+    content:
+        What was read.
+    where:
+        The file, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If a key is unknown, missing or of another type, or the dataclass refuses the values.
+    """
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in content:
+        if key not in fields:
+            raise ConfigurationError(f"{where}: unknown key {key!r}; expected one of {', '.join(sorted(fields))}")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in content:
+            values[name] = _convert(hints[name], content[name], where, name)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigurationError(f"{where}: key {name!r} is missing; expected {_describe(hints[name])}")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
+    wrong = ConfigurationError(f"{where}: {key}: expected {_describe(hint)}, got {value!r}")
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise wrong
+        return from_mapping(hint, value, f"{where}: {key}")
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise wrong
+        return value
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return None if value is None else _convert(options[0], value, where, key)
+    if origin is tuple:
+        item, *rest = get_args(hint)
+        count = None if rest == [Ellipsis] else 1 + len(rest)
+        if not isinstance(value, list) or (count is not None and len(value) != count):
+            raise wrong
+        return tuple(_convert(item, entry, where, f"{key}[{index}]") for index, entry in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise wrong
+    return value
+
+
+def _describe(hint: Any) -> str:
+    """What a type is called in a message."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(option) for option in get_args(hint))
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if option is type(None) else _describe(option) for option in get_args(hint))
+    if origin is tuple:
+        item, *rest = get_args(hint)
+        return f"a list of {_describe(item)}" if rest == [Ellipsis] else f"a list of {1 + len(rest)} {_describe(item)}"
+    return str(getattr(hint, "__name__", hint))

@@ -1,0 +1,265 @@
+"""Merging rules that systems share: instances by score, things over stuff, small stuff removed.
+
+Everything here works on one frame, at the frame's own size, on the device that its inputs are on.  A frame is two maps
+of small integers: the best semantic class of each pixel and the instance that won it.  `merge` overlays them into one
+map of *labels* (the classes, void, the instances) and describes that map by its horizontal runs.  Runs are few, so that
+areas, boxes and the removal of small stuff cost next to nothing beside the one gather that writes the ids.
+
+Two functions have a branch for the CPU, through OpenCV, because the same arithmetic in torch took 4 to 9 times as long
+there (`benchmarks/decode.py`); tests hold both branches against one literal transcription.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation, Segment
+
+PIXELS_AT_ONCE = 1 << 24
+"""How many pixels inside boxes are pasted in one go on a GPU: bounds the memory that a frame full of boxes can take."""
+
+
+def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The best class of each pixel of a frame, from logits of a coarser map that covers exactly the frame.
+
+    The logits are interpolated bilinearly (half-pixel centres, edges repeated).
+
+    Parameters
+    ----------
+    logits:
+        (C, h, w) floating point.
+
+    Returns
+    -------
+    classes, best:
+        (height, width) int16 class index, the lower one of a tie, and (height, width) float32 its logit.
+    """
+    logits = logits.float()
+    if logits.is_cuda:
+        scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+        best, classes = scaled.max(dim=0)
+        return classes.to(torch.int16), best
+    planes = logits.numpy(force=True)
+    best_plane = cv2.resize(planes[0], (width, height), interpolation=cv2.INTER_LINEAR)
+    winners = np.zeros((height, width), dtype=np.int16)
+    plane = np.empty_like(best_plane)
+    for index in range(1, len(planes)):
+        cv2.resize(planes[index], (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
+        np.putmask(winners, cv2.compare(plane, best_plane, cv2.CMP_GT), np.int16(index))
+        cv2.max(best_plane, plane, dst=best_plane)
+    return torch.from_numpy(winners), torch.from_numpy(best_plane)
+
+
+def confidence_map(logits: Tensor, best: Tensor) -> Tensor:
+    """The probability of each pixel's best class: the softmax of the interpolated logits.
+
+    Parameters
+    ----------
+    logits:
+        (C, h, w) floating point, what `upsample_argmax` was given.
+    best:
+        (H, W) float32, the logit of each pixel's best class, as `upsample_argmax` returned it.
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1].
+    """
+    logits = logits.float()
+    height, width = best.shape
+    if best.is_cuda:
+        scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+        return (scaled - best).exp_().sum(dim=0).reciprocal_()
+    plane = np.empty((height, width), dtype=np.float32)
+    total = np.zeros_like(plane)
+    for values in logits.numpy(force=True):
+        cv2.resize(values, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
+        cv2.exp(cv2.subtract(plane, best.numpy(), dst=plane), dst=plane)
+        cv2.add(total, plane, dst=total)
+    return torch.from_numpy(np.reciprocal(total))
+
+
+def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+    """Which instance each pixel of a frame belongs to: of those whose mask covers it, the first in order.
+
+    A mask is scaled bilinearly (half-pixel centres, edges repeated) to its box snapped outward to whole pixels, and
+    covers the pixels where it exceeds the threshold.
+
+    Parameters
+    ----------
+    masks:
+        (N, S, S) floating point probabilities, most important instance first.
+    boxes:
+        (N, 4) floating point x0, y0, x1, y1 of each mask's extent, in pixels of the frame.
+
+    Returns
+    -------
+    (height, width) int16 on the device of `masks`: the index of the winner, N where there is none.
+    """
+    if masks.is_cuda:
+        return _paste_flat(masks, boxes, height, width, threshold)
+    count = len(masks)
+    winners = np.full((height, width), count, dtype=np.int16)
+    corners = _snap(boxes).tolist()
+    grids = masks.float().numpy(force=True)
+    for index in range(count - 1, -1, -1):  # the most important last, on top
+        left, top, right, bottom = corners[index]
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        mask = cv2.resize(grids[index], (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+        covered = mask[y0 - top : y1 - top, x0 - left : x1 - left] > threshold
+        winners[y0:y1, x0:x1][covered] = index
+    return torch.from_numpy(winners)
+
+
+def _snap(boxes: Tensor) -> Tensor:
+    """(N, 4) int64, boxes snapped outward to whole pixels, at least one wide and high."""
+    low = boxes[:, :2].floor()
+    high = torch.maximum(boxes[:, 2:].ceil(), low + 1)
+    return torch.cat((low, high), dim=1).long()
+
+
+def _paste_flat(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+    """`paste_by_rank` without a loop over instances: all pixels of all boxes as one ragged list.
+
+    The device is read once, for the number of those pixels.
+    """
+    count, side = masks.shape[0], masks.shape[-1]
+    winners = torch.full((height * width,), count, dtype=torch.int32, device=masks.device)
+    if count:
+        corners = _snap(boxes)
+        low = corners[:, :2].clamp(min=0)
+        high = torch.minimum(corners[:, 2:], corners.new_tensor((width, height)))
+        extent = (high - low).clamp(min=0)
+        ends = extent.prod(dim=1).cumsum(dim=0)
+        total = int(ends[-1])
+        grids = masks.float().reshape(-1)
+        full = corners[:, 2:] - corners[:, :2]
+        for start in range(0, total, PIXELS_AT_ONCE):
+            flat = torch.arange(start, min(start + PIXELS_AT_ONCE, total), device=masks.device)
+            owner = torch.searchsorted(ends, flat, right=True)
+            inside = flat - (ends - extent.prod(dim=1))[owner]
+            row = torch.div(inside, extent[owner, 0], rounding_mode="floor")
+            y = low[owner, 1] + row
+            x = low[owner, 0] + inside - row * extent[owner, 0]
+            u = (((x - corners[owner, 0]) + 0.5) * side / full[owner, 0] - 0.5).clamp(0, side - 1)
+            v = (((y - corners[owner, 1]) + 0.5) * side / full[owner, 1] - 0.5).clamp(0, side - 1)
+            u0, v0 = u.long(), v.long()
+            u1, v1 = (u0 + 1).clamp(max=side - 1), (v0 + 1).clamp(max=side - 1)
+            above, below = (owner * side + v0) * side, (owner * side + v1) * side
+            upper = torch.lerp(grids[above + u0], grids[above + u1], u - u0)
+            lower = torch.lerp(grids[below + u0], grids[below + u1], u - u0)
+            # A pixel that its mask does not cover offers `count`, which never wins.
+            offer = torch.where(torch.lerp(upper, lower, v - v0) > threshold, owner, count)
+            winners.scatter_reduce_(0, y * width + x, offer.to(torch.int32), "amin")
+    return winners.view(height, width).to(torch.int16)
+
+
+def merge(
+    classes: Tensor,
+    winners: Tensor,
+    *,
+    class_ids: Tensor,
+    class_scores: Tensor,
+    is_thing: Tensor,
+    instance_classes: Tensor,
+    instance_scores: Tensor,
+    minimum_stuff_area: int,
+    confidence: Tensor | None = None,
+) -> PanopticSegmentation:
+    """Things over stuff, small stuff removed (thesis section 3.4.1): the panoptic segmentation of one frame.
+
+    Pixels whose semantic class is a thing and that no instance covers are void.
+
+    Parameters
+    ----------
+    classes:
+        (H, W) int16, semantic class index of each pixel; C for void.
+    winners:
+        (H, W) int16, index of the instance that each pixel belongs to, N for none, as `paste_by_rank` gives it.
+    class_ids, class_scores, is_thing:
+        (C,) the data set's id, the score of its stuff segment and whether it is a thing, of each class index.
+    instance_classes, instance_scores:
+        (N,) class index and score of each instance, N at most 999.
+    minimum_stuff_area:
+        Stuff of fewer pixels becomes void.
+    confidence:
+        (H, W) float32 in [0, 1], of the semantic class; None if nobody asked for it.
+
+    Returns
+    -------
+    On the host.  The device is read twice: the runs' number, and the result.
+    """
+    device = classes.device
+    count_classes, count_instances = len(class_ids), len(instance_classes)
+    labels = torch.where(winners < count_instances, winners + (count_classes + 1), classes)
+    things = torch.cat((is_thing, is_thing.new_tensor([False]), is_thing.new_ones(count_instances)))
+    run_labels, rows, starts, stops = _runs(labels)
+
+    size = count_classes + 1 + count_instances
+    areas = torch.zeros(size, dtype=torch.int64, device=device).scatter_add_(0, run_labels, stops - starts)
+    numbers = torch.arange(1, count_instances + 1, device=device)
+    ids = torch.cat(
+        (
+            torch.where(is_thing | (areas[:count_classes] < minimum_stuff_area), 0, class_ids * INSTANCE_DIVISOR),
+            class_ids.new_zeros(1),
+            class_ids[instance_classes] * INSTANCE_DIVISOR + numbers,
+        )
+    )
+    scores = torch.cat((class_scores, class_scores.new_zeros(1), instance_scores))
+    empty = torch.full((size,), max(labels.shape), dtype=torch.int64, device=device)
+    none = torch.zeros_like(empty)
+    table = torch.stack(
+        (
+            ids.long(),
+            things.long(),
+            areas,
+            empty.scatter_reduce(0, run_labels, starts, "amin"),
+            empty.scatter_reduce(0, run_labels, rows, "amin"),
+            none.scatter_reduce(0, run_labels, stops, "amax"),
+            none.scatter_reduce(0, run_labels, rows + 1, "amax"),
+        ),
+        dim=1,
+    )
+    id_map = ids.to(torch.int32)[labels.int()] if device.type == "cuda" else _gather(ids, labels)
+    certainty = None
+    if confidence is not None:
+        certain = torch.where(winners < count_instances, scores.float()[labels.int()], confidence)
+        certainty = (certain.where(id_map != 0, 0.0) * 255.0 + 0.5).to(torch.uint8).numpy(force=True)
+    rows_of_table, values = table.tolist(), scores.tolist()
+    segments = tuple(
+        Segment(
+            id=number,
+            class_id=number // INSTANCE_DIVISOR,
+            is_thing=bool(thing),
+            score=values[index],
+            area=area,
+            bbox=(x0, y0, x1, y1),
+            instance=number % INSTANCE_DIVISOR,
+        )
+        for index, (number, thing, area, x0, y0, x1, y1) in enumerate(rows_of_table)
+        if number and area
+    )
+    return PanopticSegmentation(ids=id_map.numpy(force=True), segments=segments, confidence=certainty)
+
+
+def _gather(table: Tensor, labels: Tensor) -> Tensor:
+    """(H, W) int32 ``table[labels]`` on the CPU, where numpy's gather is the faster one."""
+    return torch.from_numpy(np.take(table.to(torch.int32).numpy(force=True), labels.numpy(force=True)))
+
+
+def _runs(labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The horizontal runs of equal labels: (R,) int64 label, row, first column and the column after the last."""
+    height, width = labels.shape
+    first = torch.ones_like(labels, dtype=torch.bool)
+    torch.ne(labels[:, 1:], labels[:, :-1], out=first[:, 1:])
+    flat = first.view(-1)
+    begin = flat.nonzero()[:, 0] if flat.is_cuda else torch.from_numpy(np.flatnonzero(flat.numpy()))
+    end = torch.cat((begin[1:], begin.new_tensor([height * width])))
+    rows = torch.div(begin, width, rounding_mode="floor")
+    starts = begin - rows * width
+    return labels.view(-1)[begin].long(), rows, starts, starts + (end - begin)

@@ -1,0 +1,54 @@
+"""The settings of a system's decode: what may change between two frames without touching the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from panoptic_ros.segmentation import MAX_INSTANCES
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """Thresholds between a network's outputs and a panoptic segmentation.
+
+    Attributes
+    ----------
+    score_threshold:
+        A detection needs at least this score (objectness x class probability), in [0, 1].
+    nms_threshold:
+        Of two detections of one class whose boxes overlap by more than this IoU, the better one stays, in [0, 1].
+    mask_threshold:
+        A pixel belongs to an instance where its mask's probability is above this, in (0, 1).
+    max_detections:
+        The most instances of one frame, 0 to 999.
+    stuff_area_fraction:
+        Stuff regions smaller than this share of the frame become void.  The thesis names no threshold; Panoptic FPN's
+        4096 px on 1024x2048 frames is 0.002, and a share means the same at every frame size.
+    uncovered_things:
+        What becomes of pixels whose best semantic class is a thing that no instance covers: ``void`` as in
+        Panoptic FPN, or ``stuff``, the most probable stuff class as in JSIS-Net.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    score_threshold: float = 0.3
+    nms_threshold: float = 0.45
+    mask_threshold: float = 0.5
+    max_detections: int = 100
+    stuff_area_fraction: float = 0.002
+    uncovered_things: Literal["void", "stuff"] = "void"
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_threshold", "stuff_area_fraction"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 0.0 < self.mask_threshold < 1.0:
+            raise ValueError(f"mask_threshold must be in (0, 1), got {self.mask_threshold}")
+        if not 0 <= self.max_detections <= MAX_INSTANCES:
+            raise ValueError(f"max_detections must be in 0 to {MAX_INSTANCES}, got {self.max_detections}")
+        if self.uncovered_things not in ("void", "stuff"):
+            raise ValueError(f"uncovered_things must be 'void' or 'stuff', got {self.uncovered_things!r}")

@@ -1,0 +1,80 @@
+"""YAML into dataclasses: right ones and every kind of wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be positive, got {self.size}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    rate: float = 1.0
+    on: bool = False
+    kind: Literal["a", "b"] = "a"
+    depth: int | None = None
+    taps: tuple[int, ...] = ()
+    pair: tuple[float, float] = (0.0, 0.0)
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_every_type() -> None:
+    content = {
+        "name": "x",
+        "rate": 2,
+        "on": True,
+        "kind": "b",
+        "depth": 3,
+        "taps": [1, 2],
+        "pair": [1, 2.5],
+        "inner": {"size": 4},
+    }
+    assert from_mapping(Outer, content, "f.yaml") == Outer("x", 2.0, True, "b", 3, (1, 2), (1.0, 2.5), Inner(4))
+    assert from_mapping(Outer, {"name": "x", "depth": None}, "f.yaml") == Outer("x")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "'name' is missing; expected str"),
+        ({"name": "x", "rat": 1}, "unknown key 'rat'; expected one of depth"),
+        ({"name": 1}, "name: expected str, got 1"),
+        ({"name": "x", "rate": "fast"}, "rate: expected float, got 'fast'"),
+        ({"name": "x", "rate": True}, "rate: expected float, got True"),
+        ({"name": "x", "on": 1}, "on: expected bool, got 1"),
+        ({"name": "x", "kind": "c"}, "kind: expected one of 'a', 'b', got 'c'"),
+        ({"name": "x", "depth": "deep"}, "depth: expected int, got 'deep'"),
+        ({"name": "x", "depth": True}, "depth: expected int, got True"),
+        ({"name": "x", "taps": 3}, "taps: expected a list of int, got 3"),
+        ({"name": "x", "taps": [1, "a"]}, r"taps\[1\]: expected int, got 'a'"),
+        ({"name": "x", "pair": [1]}, "pair: expected a list of 2 float"),
+        ({"name": "x", "inner": 3}, "inner: expected Inner, got 3"),
+        ({"name": "x", "inner": {"sise": 3}}, "inner: unknown key 'sise'"),
+        ({"name": "x", "inner": {"size": 0}}, "inner: size must be positive, got 0"),
+    ],
+)
+def test_a_fault_is_named_with_file_and_key(content: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"f.yaml: .*{said}|f.yaml: {said}"):
+        from_mapping(Outer, content, "f.yaml")
+
+
+@pytest.mark.parametrize("text", [b"a: [1", b"- 1", b"1: 2", b"\xff\xfe\x00"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=r"wrong\.yaml"):
+        read_yaml(path)

@@ -1,0 +1,178 @@
+"""The merging rules against literal, slow transcriptions of what their docstrings say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panoptic_ros import fusion
+from panoptic_ros.segmentation import PanopticSegmentation
+
+
+def sample(plane: np.ndarray, y: float, x: float) -> float:
+    """Bilinear interpolation at cell coordinates, edges repeated."""
+    height, width = plane.shape
+    y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+    y0, x0 = int(y), int(x)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    upper = plane[y0, x0] * (1 - (x - x0)) + plane[y0, x1] * (x - x0)
+    lower = plane[y1, x0] * (1 - (x - x0)) + plane[y1, x1] * (x - x0)
+    return float(upper * (1 - (y - y0)) + lower * (y - y0))
+
+
+def slow_upsample(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    scaled = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            v = (y + 0.5) * plane.shape[0] / height - 0.5
+            u = (x + 0.5) * plane.shape[1] / width - 0.5
+            scaled[y, x] = sample(plane, v, u)
+    return scaled
+
+
+def slow_paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int, threshold: float) -> np.ndarray:
+    """For every pixel, the first mask in order that covers it."""
+    winners = np.full((height, width), len(masks))
+    for y in range(height):
+        for x in range(width):
+            for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+                left, top = math.floor(box[0]), math.floor(box[1])
+                right, bottom = max(math.ceil(box[2]), left + 1), max(math.ceil(box[3]), top + 1)
+                if not (left <= x < right and top <= y < bottom):
+                    continue
+                v = (y - top + 0.5) * mask.shape[0] / (bottom - top) - 0.5
+                u = (x - left + 0.5) * mask.shape[1] / (right - left) - 0.5
+                if sample(mask, v, u) > threshold:
+                    winners[y, x] = index
+                    break
+    return winners
+
+
+def slow_merge(
+    classes: np.ndarray, winners: np.ndarray, is_thing: list[bool], instance_classes: list[int], minimum: int
+) -> np.ndarray:
+    """Thesis section 3.4.1, pixel by pixel; class index c has the id c + 1."""
+    ids = np.zeros(classes.shape, dtype=np.int64)
+    for y, x in np.ndindex(*classes.shape):
+        winner, class_index = winners[y, x], classes[y, x]
+        if winner < len(instance_classes):
+            ids[y, x] = (instance_classes[winner] + 1) * 1000 + winner + 1
+        elif class_index < len(is_thing) and not is_thing[class_index]:
+            ids[y, x] = (class_index + 1) * 1000
+    for value in np.unique(ids):
+        if value % 1000 == 0 and (ids == value).sum() < minimum:
+            ids[ids == value] = 0
+    return ids
+
+
+def masks_and_boxes(seed: int, count: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    low = generator.uniform(-6, [width, height], size=(count, 2))
+    size = generator.uniform(0.2, 18, size=(count, 2))
+    masks = generator.uniform(0, 1, size=(count, 5, 5))
+    boxes = np.concatenate((low, low + size), axis=1)
+    return torch.from_numpy(masks).float(), torch.from_numpy(boxes).float()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 6), threshold=st.sampled_from([0.3, 0.5, 0.8]))
+def test_paste_equals_the_literal_rule_on_both_branches(seed: int, count: int, threshold: float) -> None:
+    height, width = 17, 23
+    masks, boxes = masks_and_boxes(seed, count, height, width)
+    expected = slow_paste(masks.numpy(), boxes.numpy(), height, width, threshold)
+    for paste in (fusion.paste_by_rank, fusion._paste_flat):
+        winners = paste(masks, boxes, height, width, threshold)
+        assert winners.dtype == torch.int16
+        np.testing.assert_array_equal(winners.numpy(), expected, err_msg=paste.__name__)
+
+
+def test_flat_paste_in_several_goes_equals_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks, boxes = masks_and_boxes(3, 6, 40, 40)
+    whole = fusion._paste_flat(masks, boxes, 40, 40, 0.5)
+    monkeypatch.setattr(fusion, "PIXELS_AT_ONCE", 7)
+    assert torch.equal(fusion._paste_flat(masks, boxes, 40, 40, 0.5), whole)
+
+
+def test_upsampled_argmax_equals_the_literal_one() -> None:
+    logits = torch.randn((5, 4, 6), generator=torch.Generator().manual_seed(1))
+    scaled = np.stack([slow_upsample(plane, 13, 21) for plane in logits.numpy()])
+    classes, best = fusion.upsample_argmax(logits, 13, 21)
+    np.testing.assert_array_equal(classes.numpy(), scaled.argmax(axis=0))
+    np.testing.assert_allclose(best.numpy(), scaled.max(axis=0), atol=1e-5)
+
+
+def test_ties_go_to_the_lower_class() -> None:
+    classes, _ = fusion.upsample_argmax(torch.ones((3, 2, 2)), 8, 8)
+    assert classes.eq(0).all()
+
+
+def test_confidence_is_the_softmax_of_the_scaled_logits() -> None:
+    logits = torch.randn((6, 5, 7), generator=torch.Generator().manual_seed(2)) * 9
+    scaled = np.stack([slow_upsample(plane, 20, 28) for plane in logits.numpy()])
+    exact = (np.exp(scaled) / np.exp(scaled).sum(axis=0)).max(axis=0)
+    _, best = fusion.upsample_argmax(logits, 20, 28)
+    np.testing.assert_allclose(fusion.confidence_map(logits, best).numpy(), exact, atol=1e-4)
+
+
+def merge(
+    classes: np.ndarray, winners: np.ndarray, is_thing: list[bool], instance_classes: list[int], minimum: int, **kwargs
+) -> PanopticSegmentation:
+    count = len(is_thing)
+    return fusion.merge(
+        torch.from_numpy(classes.astype(np.int16)),
+        torch.from_numpy(winners.astype(np.int16)),
+        class_ids=torch.arange(1, count + 1),
+        class_scores=torch.linspace(0.1, 0.9, count),
+        is_thing=torch.tensor(is_thing),
+        instance_classes=torch.tensor(instance_classes, dtype=torch.int64),
+        instance_scores=torch.linspace(0.9, 0.5, len(instance_classes)),
+        minimum_stuff_area=minimum,
+        **kwargs,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_merge_equals_the_literal_rules(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    is_thing = data.draw(st.lists(st.booleans(), min_size=1, max_size=4))
+    things = [index for index, thing in enumerate(is_thing) if thing]
+    instance_classes = data.draw(st.lists(st.sampled_from(things), max_size=4)) if things else []
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    classes = generator.integers(0, len(is_thing) + 1, size=(height, width))  # the last is void
+    winners = generator.integers(0, len(instance_classes) + 1, size=(height, width))
+    minimum = data.draw(st.integers(0, 12))
+
+    value = merge(classes, winners, is_thing, instance_classes, minimum)
+
+    expected = slow_merge(classes, winners, is_thing, instance_classes, minimum)
+    np.testing.assert_array_equal(value.ids, expected)
+    assert value.ids.dtype == np.int32
+    thing_ids = {index + 1 for index in things}
+    scores = {segment.id: segment.score for segment in value.segments}
+    described = PanopticSegmentation.from_ids(value.ids, thing_ids, scores).segments
+    assert sorted(value.segments, key=lambda segment: segment.id) == sorted(described, key=lambda segment: segment.id)
+
+
+def test_scores_and_confidence_are_those_of_the_label_that_won() -> None:
+    classes = np.array([[0, 0, 1, 2]])
+    winners = np.array([[1, 0, 1, 1]])  # one instance, of class index 1, over the second pixel
+    confidence = torch.tensor([[0.5, 0.6, 0.7, 0.8]])
+    value = merge(classes, winners, [False, True, False], [1], 1, confidence=confidence)
+    assert value.ids.tolist() == [[1000, 2001, 0, 3000]]  # an uncovered thing is void
+    assert value.confidence is not None
+    assert value.confidence.tolist() == [[128, 230, 0, 204]]
+    scores = {segment.id: round(segment.score, 3) for segment in value.segments}
+    assert scores == {1000: 0.1, 2001: 0.9, 3000: 0.9}
+
+
+def test_999_instances_keep_their_numbers() -> None:
+    winners = np.arange(1000).reshape(20, 50)  # the last pixel has none
+    value = merge(np.zeros((20, 50), dtype=int), winners, [True], [0] * 999, 1)
+    np.testing.assert_array_equal(value.instances().ravel(), [*range(1, 1000), 0])
+    assert len(value.segments) == 999
