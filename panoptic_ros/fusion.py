@@ -192,7 +192,7 @@ def merge(
 
     Returns
     -------
-    On the host.  The device is read twice: the runs' number, and the result.
+    On the host.  The device is read for the number of runs, and at the end for the table of segments and the maps.
     """
     device = classes.device
     count_classes, count_instances = len(class_ids), len(instance_classes)
@@ -213,43 +213,39 @@ def merge(
     scores = torch.cat((class_scores, class_scores.new_zeros(1), instance_scores))
     empty = torch.full((size,), max(labels.shape), dtype=torch.int64, device=device)
     none = torch.zeros_like(empty)
-    table = torch.stack(
-        (
-            ids.long(),
-            things.long(),
-            areas,
-            empty.scatter_reduce(0, run_labels, starts, "amin"),
-            empty.scatter_reduce(0, run_labels, rows, "amin"),
-            none.scatter_reduce(0, run_labels, stops, "amax"),
-            none.scatter_reduce(0, run_labels, rows + 1, "amax"),
-        ),
-        dim=1,
+    columns = (
+        ids,
+        things,
+        scores,
+        areas,
+        empty.scatter_reduce(0, run_labels, starts, "amin"),
+        empty.scatter_reduce(0, run_labels, rows, "amin"),
+        none.scatter_reduce(0, run_labels, stops, "amax"),
+        none.scatter_reduce(0, run_labels, rows + 1, "amax"),
     )
-    id_map = ids.to(torch.int32)[labels.int()] if device.type == "cuda" else _gather(ids, labels)
+    table = torch.stack([column.double() for column in columns], dim=1)  # every whole number here is exact in a double
+    flat = labels.view(-1).int()
+    id_map = ids.to(torch.int32).index_select(0, flat).view(labels.shape)
     certainty = None
     if confidence is not None:
-        certain = torch.where(winners < count_instances, scores.float()[labels.int()], confidence)
+        certain = torch.where(
+            winners < count_instances, scores.float().index_select(0, flat).view(labels.shape), confidence
+        )
         certainty = (certain.where(id_map != 0, 0.0) * 255.0 + 0.5).to(torch.uint8).numpy(force=True)
-    rows_of_table, values = table.tolist(), scores.tolist()
     segments = tuple(
         Segment(
-            id=number,
-            class_id=number // INSTANCE_DIVISOR,
+            id=int(number),
+            class_id=int(number) // INSTANCE_DIVISOR,
             is_thing=bool(thing),
-            score=values[index],
-            area=area,
-            bbox=(x0, y0, x1, y1),
-            instance=number % INSTANCE_DIVISOR,
+            score=score,
+            area=int(area),
+            bbox=(int(x0), int(y0), int(x1), int(y1)),
+            instance=int(number) % INSTANCE_DIVISOR,
         )
-        for index, (number, thing, area, x0, y0, x1, y1) in enumerate(rows_of_table)
+        for number, thing, score, area, x0, y0, x1, y1 in table.tolist()
         if number and area
     )
     return PanopticSegmentation(ids=id_map.numpy(force=True), segments=segments, confidence=certainty)
-
-
-def _gather(table: Tensor, labels: Tensor) -> Tensor:
-    """(H, W) int32 ``table[labels]`` on the CPU, where numpy's gather is the faster one."""
-    return torch.from_numpy(np.take(table.to(torch.int32).numpy(force=True), labels.numpy(force=True)))
 
 
 def _runs(labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
