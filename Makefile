@@ -1,0 +1,60 @@
+# Everything runs in .venv, which is made on demand: a target installs what it needs, once, and again when the
+# requirements, the pins or the message definitions change. PYTHON chooses the interpreter that .venv is made with.
+PYTHON ?= python3
+
+VENV := .venv
+PY := $(VENV)/bin/python
+REQUIREMENTS := setup.py constraints.txt
+INTERFACES := tools/build_interfaces.py $(wildcard interfaces/*/package.xml interfaces/*/msg/*.msg)
+
+# A stamp is written after its last step, so an interrupted installation is taken up again.
+RUN := $(VENV)/.installed-run
+TEST := $(VENV)/.installed-test
+LINT := $(VENV)/.installed-lint
+
+.PHONY: help setup demo test lint format bench clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(RUN) $(TEST) $(LINT) ## Install everything into .venv
+
+demo: $(RUN) ## Run the node on driving frames and show what it publishes
+	$(PY) demo/run.py
+
+test: $(TEST) ## Run the tests
+	$(PY) -m pytest
+
+lint: $(LINT) ## Check format, style and types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(LINT) ## Format the code
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(RUN) ## Measure
+	$(PY) benchmarks/run.py
+
+clean: ## Remove what was built and written, but not .venv
+	rm -rf build install log dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(RUN): $(REQUIREMENTS) $(INTERFACES)
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else "panoptic_ros needs Python 3.10 to 3.13 (make PYTHON=python3.12 ...); $(PYTHON) is " + sys.version.split()[0])'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@touch $(VENV)/COLCON_IGNORE
+	@echo "Installing into $(VENV); the first time this loads several GB (PyTorch) and takes minutes ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros]'
+	@$(PY) tools/build_interfaces.py
+	@touch $@
+
+$(TEST): $(RUN)
+	@echo "Installing what the tests need ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(LINT): $(RUN)
+	@echo "Installing what the checks need ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lint]'
+	@touch $@

