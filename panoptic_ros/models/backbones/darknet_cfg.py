@@ -100,6 +100,8 @@ class DarknetConfig:
                 if value % layer.groups:
                     raise self._error(layer, f"groups: {layer.groups} does not divide the {value} {name}")
             return layer.filters, stride
+        if isinstance(layer, MaxPool):
+            return channels, stride
         if isinstance(layer, Upsample):
             if stride % layer.stride or stride == GLOBAL:
                 raise self._error(layer, f"stride: a map of stride {stride} cannot be upsampled by {layer.stride}")
