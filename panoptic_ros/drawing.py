@@ -5,7 +5,7 @@ dark halo, which shows on any background and parts instances of one class; a thi
 its name and score beside it, and a large region of stuff its name.  Nothing here depends on the numbers of the
 instances, so that a video does not flicker while the numbers change from frame to frame.
 
-Every step works on the whole frame at once or inside the box of one instance; the times are in
+Every step works on the whole frame at once or inside the window around the things; the times are in
 ``benchmarks/drawing.py``.
 """
 
