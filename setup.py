@@ -46,7 +46,7 @@ setup(
         "typer",
     ],
     extras_require={
-        # rclpy and messages where there is no ROS installation (x86-64 Linux), and what tools/build_interfaces.py needs.
+        # rclpy and messages where ROS is not installed (x86-64 Linux), and what tools/build_interfaces.py needs.
         "ros": [
             "ros-rclpy[fastrtps]",
             "ros-builtin-interfaces",
