@@ -43,8 +43,8 @@ def from_mapping(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     Parameters
     ----------
     kind:
-        The dataclass.  Its fields may be bool, int, float, str, Literal, Optional of these, tuples of them, or
-        dataclasses.
+        The dataclass.  Its fields may be bool, int, float, str, Literal, Optional of these, tuples of them,
+        dataclasses, or Any.
     content:
         What was read.
     where:
@@ -75,6 +75,8 @@ def from_mapping(kind: type[T], content: Mapping[str, Any], where: str) -> T:
 def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
     wrong = ConfigurationError(f"{where}: {key}: expected {_describe(hint)}, got {value!r}")
     origin = get_origin(hint)
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise wrong

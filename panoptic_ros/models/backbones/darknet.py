@@ -32,6 +32,11 @@ BATCH_NORM_EPSILON = 1e-5
 """Darknet's on a GPU, where the published weights were trained."""
 
 
+RESIDUAL_SCALE = 0.2
+"""What the last batch norm of a residual branch starts from.  From 1, each of Darknet-53's 23 blocks doubles the
+variance, and an untrained network's outputs are saturated; 0, as in Goyal et al. 2017, leaves the branches out."""
+
+
 class DarknetOutputs(NamedTuple):
     """What a network gives.
 
@@ -66,7 +71,7 @@ class Boxes(NamedTuple):
 
 
 class Darknet(nn.Module):
-    """A network built from a Darknet cfg, randomly initialised as Darknet does it.
+    """A network built from a Darknet cfg, randomly initialised.
 
     Parameters
     ----------
@@ -95,6 +100,10 @@ class Darknet(nn.Module):
         self.layers = nn.ModuleList(
             _module(layer, channels) for layer, channels in zip(config.layers, config.in_channels, strict=True)
         )
+        for index, layer in enumerate(config.layers):
+            branch = self.layers[index - 1]
+            if isinstance(layer, Shortcut) and isinstance(branch, Convolution):
+                branch.start_from(RESIDUAL_SCALE)
         self._sources = [layer.sources(index) for index, layer in enumerate(config.layers)]
         self._released = _released(self._sources, keep={*self.taps, *config.yolo_layers})
 
@@ -163,6 +172,11 @@ class Convolution(nn.Module):
             nn.BatchNorm2d(layer.filters, eps=BATCH_NORM_EPSILON) if layer.batch_normalize else nn.Identity()
         )
         self.activation = _ACTIVATIONS[layer.activation]()
+
+    def start_from(self, scale: float) -> None:
+        """Initialise the scale of the batch norm, if there is one."""
+        if isinstance(self.normalization, nn.BatchNorm2d):
+            nn.init.constant_(self.normalization.weight, scale)
 
     def forward(self, features: Tensor) -> Tensor:
         output: Tensor = self.activation(self.normalization(self.convolution(features)))

@@ -1,0 +1,116 @@
+"""The systems, one module each, and how one is found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.options import DecodeOptions
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
+from panoptic_ros.resources import find_config
+
+SEED = 0
+"""Networks without weights are random, but the same every time."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``config/models/*.yaml`` says.
+
+    Attributes
+    ----------
+    system:
+        The name of the system.
+    labels:
+        Name or path of the label set.
+    input_height, input_width:
+        Size of the network's input, in pixels.
+    network:
+        The system's own settings.
+    decode:
+        Thresholds of the decode.
+    """
+
+    system: str
+    labels: str
+    input_height: int
+    input_width: int
+    network: Any = field(default_factory=dict)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+
+
+SYSTEMS: Mapping[str, tuple[Callable[[LabelSet, Any], PanopticModel], type]] = {
+    "yolo_panoptic": (YoloPanoptic, YoloPanopticConfig),
+}
+"""Each system's model and the dataclass of its network's settings."""
+
+
+def load_model_config(name: str) -> ModelConfig:
+    """Read a model configuration by its name (``yolo_panoptic_small``) or from a path.
+
+    Files that it names by a relative path are looked for beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConfigurationError
+        If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
+    """
+    path = find_config("models", name)
+    content = read_yaml(path)
+    config = from_mapping(ModelConfig, {**content, "network": {}}, str(path))
+    if config.system not in SYSTEMS:
+        raise ConfigurationError(f"{path}: system: expected one of {', '.join(sorted(SYSTEMS))}, got {config.system!r}")
+    network = content.get("network") or {}
+    if not isinstance(network, Mapping):
+        raise ConfigurationError(f"{path}: network: expected keys with values, got {network!r}")
+    beside = {key: _beside(path, value) for key, value in network.items()}
+    return ModelConfig(
+        system=config.system,
+        labels=_beside(path, config.labels),
+        input_height=config.input_height,
+        input_width=config.input_width,
+        network=from_mapping(SYSTEMS[config.system][1], beside, f"{path}: network"),
+        decode=config.decode,
+    )
+
+
+def _beside(path: Path, value: Any) -> Any:
+    """A relative path in a configuration, made relative to the configuration's folder if the file lies there."""
+    if isinstance(value, str) and (path.parent / value).is_file():
+        return str(path.parent / value)
+    return value
+
+
+def build_model(config: ModelConfig) -> PanopticModel:
+    """The system that a configuration describes, with random weights, in evaluation mode.
+
+    Raises
+    ------
+    ConfigurationError
+        If the input's size does not suit the network.
+    ValueError, FileNotFoundError
+        If the label set or a file of the network's is not what it should be.
+    """
+    model_class = SYSTEMS[config.system][0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = model_class(LabelSet.load(config.labels), config.network)
+    multiple = model.input_multiple
+    if min(config.input_height, config.input_width) < multiple or (
+        config.input_height % multiple or config.input_width % multiple
+    ):
+        raise ConfigurationError(
+            f"input_height and input_width must be positive multiples of {multiple}, "
+            f"got {config.input_height} and {config.input_width}"
+        )
+    model.untrained = frozenset(name for name, part in model.named_children() if any(True for _ in part.parameters()))
+    return model.eval()

@@ -1,0 +1,125 @@
+"""Weights in and out: safetensors for a whole system, Darknet ``.weights`` for its detector.
+
+No file is ever unpickled.  A file is checked whole before the first parameter changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from panoptic_ros.models.backbones.darknet import Darknet
+from panoptic_ros.models.backbones.darknet_weights import check_darknet_weights, load_darknet_weights
+from panoptic_ros.models.model import PanopticModel
+
+SUFFIXES = (".safetensors", ".weights")
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message names the file and what was expected."""
+
+
+def load_weights(model: PanopticModel, path: Path) -> None:
+    """Load a file into a system and note in ``model.untrained`` which parts keep their random weights.
+
+    ``.safetensors`` holds the whole system by the names of its ``state_dict``; ``.weights`` is Darknet's and holds the
+    detector.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, truncated, of another format or of another network; the model is then unchanged.
+    """
+    check_weights(model, path)
+    if path.suffix == ".weights":
+        load_darknet_weights(_detector(model, path), path)
+        model.untrained -= {"detector"}
+        return
+    with safe_open(str(path), framework="pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
+    model.load_state_dict(state)
+    model.untrained = frozenset()
+
+
+def check_weights(model: PanopticModel, path: Path) -> None:
+    """Say what `load_weights` would say of a file, from its header and size alone.
+
+    Parameters
+    ----------
+    model:
+        The system; it may be on torch's ``meta`` device.
+
+    Raises
+    ------
+    WeightsError
+        See `load_weights`.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: expected a weights file ending in {' or '.join(SUFFIXES)}")
+    if path.suffix == ".weights":
+        detector = _detector(model, path)
+        try:
+            check_darknet_weights(detector.config, path)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
+        return
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            labels = (file.metadata() or {}).get("labels")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file: {error}") from error
+    names = [label.name for label in model.labels.labels]
+    if labels is not None and json.loads(labels) != names:
+        raise WeightsError(f"{path}: was made for other labels than {model.labels.name!r}: {labels}")
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    _compare(path, shapes, expected)
+
+
+def _compare(path: Path, shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    missing = sorted(expected.keys() - shapes.keys())
+    unknown = sorted(shapes.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsError(
+            f"{path}: of another network: {len(missing)} tensors are missing (such as {missing[:2]}), "
+            f"{len(unknown)} are unknown (such as {unknown[:2]})"
+        )
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise WeightsError(f"{path}: of another network: {name} is {shapes[name]}, expected {shape}")
+
+
+def _detector(model: nn.Module, path: Path) -> Darknet:
+    detector = getattr(model, "detector", None)
+    if not isinstance(detector, Darknet):
+        raise WeightsError(f"{path}: Darknet weights, but {type(model).__name__} has no Darknet detector")
+    return detector
+
+
+def save_weights(model: PanopticModel, path: Path) -> None:
+    """Write a whole system as safetensors, with the names of its labels; the file appears whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    state: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"labels": json.dumps([label.name for label in model.labels.labels]), "system": type(model).__name__}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(state, str(temporary), metadata=metadata)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

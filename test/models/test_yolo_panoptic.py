@@ -1,0 +1,286 @@
+"""YOLO-Panoptic: its parts against the thesis, its decode against a literal transcription."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.letterbox import Letterbox
+from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models.options import DecodeOptions
+from panoptic_ros.models.yolo_panoptic import InstanceHead, YoloPanoptic, YoloPanopticConfig
+from panoptic_ros.segmentation import PanopticSegmentation
+
+CITYSCAPES = LabelSet.load("cityscapes")
+
+
+@pytest.fixture(scope="module")
+def small() -> YoloPanoptic:
+    model = build_model(load_model_config("yolo_panoptic_small"))
+    assert isinstance(model, YoloPanoptic)
+    return model
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_the_full_network_has_the_sizes_of_the_thesis() -> None:
+    with torch.device("meta"):
+        model = YoloPanoptic(CITYSCAPES, YoloPanopticConfig()).eval()
+        outputs = model(torch.zeros((1, 3, 640, 640)))
+    assert model.fusion.out_channels == 1024
+    assert (model.fusion.widen.in_channels, model.fusion.widen.out_channels) == (128, 256)
+    assert model.pooling.out_channels == 2048
+    assert outputs["semantic_logits"].shape == (1, 19, 160, 160)
+    assert outputs["instance_features"].shape == (1, 256, 320, 320)
+    anchors = 3 * (20 * 20 + 40 * 40 + 80 * 80)
+    assert outputs["boxes"].shape == (1, anchors, 4)
+    assert outputs["objectness"].shape == (1, anchors)
+    assert outputs["class_probabilities"].shape == (1, anchors, 8)
+    assert tuple(outputs) == model.output_names
+
+
+@pytest.mark.parametrize(
+    ("features", "taps"), [("before_stride", (11, 36, 61)), ("after_stride", (5, 12, 37))]
+)  # the thesis' [12, 37, 62] and [6, 13, 38], counted from 1
+def test_the_features_are_those_of_the_thesis(features: str, taps: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        model = YoloPanoptic(CITYSCAPES, YoloPanopticConfig(features=features))  # type: ignore[arg-type]
+    assert tuple(model.detector.taps) == taps
+    assert [model.detector.config.out_channels[tap] for tap in taps] == [128, 256, 512]
+
+
+def test_the_small_variant_has_about_four_million_parameters(small: YoloPanoptic) -> None:
+    assert 3.5e6 < count(small) < 5e6
+
+
+@pytest.mark.parametrize(("kind", "size", "convolutions"), [("deep", 20, 3), ("shallow", 40, 1)])
+def test_the_instance_heads_are_those_of_figure_3_9(kind: str, size: int, convolutions: int) -> None:
+    head = InstanceHead(16, kind).eval()  # type: ignore[arg-type]
+    kernels = [layer.kernel_size for layer in head.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert kernels == [(3, 3)] * convolutions + [(1, 1)]
+    assert head.crop_size == size
+    masks = head(torch.randn(3, 17, size, size))
+    assert masks.shape == (3, size, size)
+    torch.testing.assert_close(masks.sigmoid(), torch.full_like(masks, 0.6))  # untrained: the box's usual share
+
+
+def test_crops_sample_their_box_and_the_plane_of_their_class() -> None:
+    """On maps that are linear in x and y a crop's cells hold the coordinates of their centres."""
+    head = InstanceHead(2, "deep")
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")  # stride 2 of a 128x192 input
+    features = torch.stack((x, y)).mul(2).add(1)[None].repeat(2, 1, 1, 1)
+    semantic = (
+        torch.arange(3.0).view(1, 3, 1, 1) * 10 + torch.arange(2.0).view(2, 1, 1, 1) * 100 + torch.zeros(2, 3, 32, 48)
+    )
+    boxes = torch.tensor([[20.0, 30.0, 60.0, 110.0], [40.0, 20.0, 100.0, 40.0]])
+    crops = head.crop(features, semantic, boxes, torch.tensor([0, 1]), torch.tensor([2, 1]))
+    assert crops.shape == (2, 3, 20, 20)
+    centres = (torch.arange(20) + 0.5) / 20
+    for crop, (x0, y0, x1, y1) in zip(crops, boxes.tolist(), strict=True):
+        torch.testing.assert_close(crop[0], (x0 + centres * (x1 - x0)).expand(20, 20))
+        torch.testing.assert_close(crop[1], (y0 + centres * (y1 - y0))[:, None].expand(20, 20))
+    assert crops[0, 2].eq(20).all()
+    assert crops[1, 2].eq(110).all()
+
+
+def slow_decode(
+    model: YoloPanoptic, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions
+) -> np.ndarray:
+    """Section 3.4.1 as a person would do it: one detection after the other, full-size masks."""
+    labels = model.labels.labels
+    things = [number for number, label in enumerate(labels) if label.is_thing]
+    height, width = box.frame_height, box.frame_width
+    scores = outputs["objectness"][index][:, None] * outputs["class_probabilities"][index]
+    candidates = []
+    for anchor in range(len(scores)):
+        class_index = int(scores[anchor].argmax())
+        score = float(scores[anchor, class_index])
+        if score >= options.score_threshold:
+            candidates.append(
+                (score, class_index, float(outputs["objectness"][index][anchor]), outputs["boxes"][index][anchor])
+            )
+    candidates.sort(key=lambda candidate: -candidate[0])
+    kept: list[tuple[float, int, float, Tensor]] = []
+    for candidate in candidates:
+        if all(candidate[1] != other[1] or iou(candidate[3], other[3]) <= options.nms_threshold for other in kept):
+            kept.append(candidate)
+    kept = kept[: options.max_detections]
+    kept.sort(key=lambda candidate: -candidate[2])  # overlaps go to the higher objectness
+
+    ids = np.zeros((height, width), dtype=np.int64)
+    number = 0
+    for _, class_index, _, corners in kept:
+        low, high = (
+            torch.tensor([box.left, box.top] * 2),
+            torch.tensor([box.left + box.width, box.top + box.height] * 2),
+        )
+        clipped = torch.minimum(torch.maximum(corners, low), high)
+        if (clipped[2:] - clipped[:2]).min() < 1:
+            continue
+        number += 1
+        crop = model.instance_head.crop(
+            outputs["instance_features"][index : index + 1],
+            outputs["semantic_logits"][index : index + 1],
+            clipped[None],
+            torch.tensor([0]),
+            torch.tensor([things[class_index]]),
+        )
+        mask = model.instance_head(crop)[0].sigmoid()
+        x0, y0, x1, y1 = (
+            (clipped - torch.tensor([box.left, box.top] * 2)) / torch.tensor([box.scale_x, box.scale_y] * 2)
+        ).tolist()
+        left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+        scaled = F.interpolate(
+            mask[None, None], size=(bottom - top, right - left), mode="bilinear", align_corners=False
+        )
+        full = np.zeros((bottom, right), dtype=bool)
+        full[top:bottom, left:right] = scaled[0, 0].numpy() > options.mask_threshold
+        full = full[:height, :width]
+        free = np.zeros((height, width), dtype=bool)
+        free[: full.shape[0], : full.shape[1]] = full
+        ids[free & (ids == 0)] = labels[things[class_index]].id * 1000 + number
+
+    logits = outputs["semantic_logits"][index, :, box.top // 4 : (box.top + box.height) // 4]
+    logits = logits[:, :, box.left // 4 : (box.left + box.width) // 4]
+    scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+    if options.uncovered_things == "stuff":
+        scaled[things] = -torch.inf
+    winner = scaled.argmax(dim=0).numpy()
+    for class_index, label in enumerate(labels):
+        region = (winner == class_index) & (ids == 0)
+        if not label.is_thing and region.sum() >= options.stuff_area_fraction * height * width:
+            ids[region] = label.id * 1000
+    return ids
+
+
+def iou(a: Tensor, b: Tensor) -> float:
+    width = max(float(min(a[2], b[2]) - max(a[0], b[0])), 0.0)
+    height = max(float(min(a[3], b[3]) - max(a[1], b[1])), 0.0)
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def scene(model: YoloPanoptic, seed: int, images: int) -> dict[str, Tensor]:
+    """Outputs as a trained network has them: few confident boxes, smooth logits, varied masks; input 96x128."""
+    generator = torch.Generator().manual_seed(seed)
+    anchors = 40
+    low = torch.rand((images, anchors, 2), generator=generator) * torch.tensor([120.0, 90.0]) - 10
+    size = torch.rand((images, anchors, 2), generator=generator) * 60 + 2
+    features = model.instance_head.convolutions[0].in_channels - 1
+    return {
+        "boxes": torch.cat((low, low + size), dim=2),
+        "objectness": torch.rand((images, anchors), generator=generator),
+        "class_probabilities": torch.rand((images, anchors, 8), generator=generator) ** 2,
+        "semantic_logits": torch.randn((images, 19, 24, 32), generator=generator) * 2,
+        "instance_features": torch.randn((images, features, 48, 64), generator=generator),
+    }
+
+
+@pytest.fixture(scope="module")
+def decoder() -> YoloPanoptic:
+    """A model whose masks vary, as those of a trained one do, and whose parts count as trained."""
+    config = YoloPanopticConfig(cfg="darknet53_yolov3_quarter")
+    torch.manual_seed(5)
+    model = YoloPanoptic(CITYSCAPES, config).eval()
+    torch.nn.init.normal_(model.instance_head.mask.weight, std=0.5)
+    return model
+
+
+@pytest.mark.parametrize("uncovered", ["void", "stuff"])
+@pytest.mark.parametrize("seed", range(3))
+@torch.inference_mode()
+def test_decode_equals_a_literal_transcription(decoder: YoloPanoptic, seed: int, uncovered: str) -> None:
+    outputs = scene(decoder, seed, images=2)
+    boxes = [Letterbox.fit(72, 128, 96, 128), Letterbox.fit(150, 130, 96, 128)]
+    options = DecodeOptions(score_threshold=0.25, max_detections=12, uncovered_things=uncovered)  # type: ignore[arg-type]
+    values = decoder.decode(outputs, boxes, options, confidence=True)
+    for index, (value, box) in enumerate(zip(values, boxes, strict=True)):
+        expected = slow_decode(decoder, outputs, index, box, options)
+        assert value.ids.shape == (box.frame_height, box.frame_width)
+        # Interpolation rounds differently in its last bit, which decides ties on a threshold.
+        assert np.mean(value.ids != expected) < 2e-4
+        assert {segment.id for segment in value.segments} == set(np.unique(value.ids).tolist()) - {0}
+        assert len(value.things) > 3
+        assert value.confidence is not None
+        assert (value.confidence[value.ids == 0] == 0).all()
+        assert_consistent(value)
+
+
+def assert_consistent(value: PanopticSegmentation) -> None:
+    described = PanopticSegmentation.from_ids(
+        value.ids, CITYSCAPES.thing_ids, {segment.id: segment.score for segment in value.segments}
+    )
+    key = "id"
+    assert sorted(map(dataclasses.asdict, value.segments), key=lambda entry: entry[key]) == sorted(
+        map(dataclasses.asdict, described.segments), key=lambda entry: entry[key]
+    )
+
+
+@torch.inference_mode()
+def test_no_detections_no_things(decoder: YoloPanoptic) -> None:
+    outputs = scene(decoder, 0, images=1)
+    value = decoder.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], DecodeOptions(score_threshold=1.0))[0]
+    assert value.things == ()
+    assert value.segments
+
+
+@torch.inference_mode()
+def test_a_detector_alone_leaves_stuff_void_and_masks_their_boxes(small: YoloPanoptic) -> None:
+    outputs = scene(small, 0, images=1)
+    untrained = small.untrained
+    small.untrained = untrained - {"detector"}
+    try:
+        value = small.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], DecodeOptions(max_detections=1))[0]
+    finally:
+        small.untrained = untrained
+    (thing,) = value.segments
+    assert thing.is_thing
+    x0, y0, x1, y1 = thing.bbox
+    assert thing.area == (x1 - x0) * (y1 - y0)
+
+
+@torch.inference_mode()
+def test_non_finite_outputs_are_no_detections(decoder: YoloPanoptic) -> None:
+    outputs = scene(decoder, 0, images=1)
+    outputs["boxes"][0, :20] = torch.nan
+    outputs["boxes"][0, 20:] = torch.inf
+    value = decoder.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], DecodeOptions(score_threshold=0.0))[0]
+    assert value.things == ()
+
+
+def test_forward_is_the_composition_of_its_parts(small: YoloPanoptic) -> None:
+    images = torch.rand((1, 3, 64, 96), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        outputs = small(images)
+        _, (first, second, third) = small.detector(images)
+        second = F.interpolate(second, size=first.shape[-2:], mode="bilinear", align_corners=False)
+        third = F.interpolate(third, size=first.shape[-2:], mode="bilinear", align_corners=False)
+        pooled = small.pooling(torch.cat((small.fusion.widen(first), second, third), dim=1))
+        torch.testing.assert_close(outputs["semantic_logits"], small.semantic_head(pooled))
+        reduced = small.instance_features.reduce(pooled)
+        upsampled = F.interpolate(reduced, scale_factor=2.0, mode="bilinear", align_corners=False)
+        torch.testing.assert_close(outputs["instance_features"], upsampled)
+    assert first.shape[-2:] == (16, 24)
+
+
+def test_random_weights_are_the_same_every_time(small: YoloPanoptic) -> None:
+    again = build_model(load_model_config("yolo_panoptic_small"))
+    for name, tensor in small.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
+def test_untrained_outputs_are_not_saturated(small: YoloPanoptic) -> None:
+    images = torch.rand((1, 3, 96, 96), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        detections, _ = small.detector(images)
+    for raw in detections:
+        assert 0.1 < float(raw.std()) < 10

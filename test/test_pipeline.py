@@ -1,0 +1,112 @@
+"""The pipeline: frames of any size in, values of the same size out, and arguments that are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from panoptic_ros.pipeline import OutOfMemory, Pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline.load("yolo_panoptic_small")
+
+
+def frames() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    sizes = [(72, 128), (120, 90), (1, 1), (33, 300)]
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def test_every_frame_gets_a_value_of_its_own_size(pipeline: Pipeline) -> None:
+    values = pipeline(frames(), confidence=True)
+    for value, frame in zip(values, frames(), strict=True):
+        assert value.ids.shape == frame.shape[:2]
+        assert value.confidence is not None
+        assert value.confidence.shape == frame.shape[:2]
+        assert sum(segment.area for segment in value.segments) == np.count_nonzero(value.ids)
+    assert set(pipeline.timings) == {"prepare", "network", "decode"}
+    assert not pipeline.trained
+    assert pipeline.device.type == "cpu"
+
+
+def test_a_batch_gives_what_single_frames_give(pipeline: Pipeline) -> None:
+    together = pipeline(frames()[:2])
+    alone = [pipeline([frame])[0] for frame in frames()[:2]]
+    for a, b in zip(together, alone, strict=True):
+        assert np.mean(a.ids != b.ids) < 1e-3  # convolutions of another batch size round differently
+        assert a.confidence is None
+    assert pipeline([]) == []
+
+
+def test_a_view_with_padded_rows_is_a_frame(pipeline: Pipeline) -> None:
+    padded = np.zeros((72, 150, 3), dtype=np.uint8)
+    padded[:, :128] = frames()[0]
+    assert np.array_equal(pipeline([padded[:, :128]])[0].ids, pipeline([frames()[0]])[0].ids)
+
+
+@pytest.mark.parametrize("frame", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
+def test_what_is_no_frame_is_refused(pipeline: Pipeline, frame: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"\(h, w, 3\) uint8"):
+        pipeline([frame])
+
+
+def test_options_take_effect_on_the_next_call(pipeline: Pipeline) -> None:
+    options = pipeline.options
+    try:
+        pipeline.replace_options(stuff_area_fraction=1.0, max_detections=0)
+        assert pipeline(frames()[:1])[0].segments == ()
+        with pytest.raises(ValueError, match="mask_threshold"):
+            pipeline.replace_options(mask_threshold=1.0)
+        assert pipeline.options.mask_threshold == options.mask_threshold
+    finally:
+        pipeline.options = options
+
+
+@pytest.mark.parametrize("use", [Pipeline.load, Pipeline.check])
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"model": "no_such"}, FileNotFoundError, "yolo_panoptic_small"),
+        ({"weights": "/no/such.safetensors"}, ValueError, "no such weights file"),
+        ({"device": "tpu"}, ValueError, "expected auto, cpu, cuda or cuda:N"),
+        ({"device": "cuda:99"}, ValueError, "usable CUDA devices"),
+        ({"engine": "steam"}, ValueError, "expected one of torch"),
+        ({"precision": "fp8"}, ValueError, "expected one of fp32, fp16, bf16"),
+        ({"precision": "fp16", "device": "cpu"}, ValueError, "needs a GPU"),
+    ],
+)
+def test_wrong_arguments_are_told(use, arguments: dict[str, str], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        use(**{"model": "yolo_panoptic_small", **arguments})
+
+
+def test_check_needs_no_memory_and_accepts_what_loads(tmp_path: Path) -> None:
+    from panoptic_ros.models import build_model, load_model_config
+    from panoptic_ros.models.weights import save_weights
+
+    path = tmp_path / "weights.safetensors"
+    save_weights(build_model(load_model_config("yolo_panoptic_small")), path)
+    Pipeline.check("yolo_panoptic_small", str(path))
+    assert Pipeline.load("yolo_panoptic_small", str(path)).trained
+
+
+def test_running_out_of_memory_is_told_apart(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(images: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
+
+    monkeypatch.setattr(pipeline._engine, "_model", full)
+    with pytest.raises(OutOfMemory, match="too little memory"):
+        pipeline(frames()[:1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_gives_what_the_cpu_gives(pipeline: Pipeline) -> None:
+    on_gpu = Pipeline.load("yolo_panoptic_small", device="cuda")
+    for a, b in zip(on_gpu(frames()), pipeline(frames()), strict=True):
+        assert np.mean(a.ids != b.ids) < 1e-2
+    assert on_gpu.device_memory() > 0
