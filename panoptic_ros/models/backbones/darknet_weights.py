@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -191,11 +192,11 @@ def _reason(config: DarknetConfig, found: int, expected: int) -> str:
     floats, rest = divmod(found, FLOAT.itemsize)
     if rest:
         return f"{short_or_long} and no whole number of floats: truncated or not a weights file"
-    for layers, total in enumerate(accumulate(config.parameter_counts), start=1):
-        if total == floats and layers < len(config.layers):
-            return f"{short_or_long}: exactly the first {layers} layers of the network (cutoff={layers})"
     if floats == config.num_parameters:
         return f"{short_or_long}: exactly all {len(config.layers)} layers of the network (no cutoff)"
+    layers = bisect_right(list(accumulate(config.parameter_counts)), floats)
+    if floats and sum(config.parameter_counts[:layers]) == floats:
+        return f"{short_or_long}: exactly the first {layers} layers of the network (cutoff={layers})"
     classes = _other_classes(config, floats)
     if classes:
         return f"{short_or_long}: the same network with {classes} classes has this size"
