@@ -66,6 +66,7 @@ setup(
         "test": [
             *EXPORT,
             "catkin_pkg",
+            "colcon-package-information",
             "colcon-ros",
             "cyclonedds",
             "hypothesis",
