@@ -1,0 +1,152 @@
+"""The network that runs, and the one that is being loaded to take its place.
+
+A model is loaded in a thread of its own: the node answers meanwhile, and frames go on through the model that runs.
+Everything else happens on the executor's thread, which asks for a model with `request` and takes it over with
+`collect` and `adopt`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from panoptic_ros.nodes.parameters import Settings
+
+if TYPE_CHECKING:
+    from panoptic_ros.pipeline import Pipeline
+
+
+class PipelineSource(Protocol):
+    """Where pipelines come from: the class `Pipeline` itself, or a test's stand-in."""
+
+    def check(
+        self, model: str, weights: str = "", device: str = "auto", engine: str = "torch", precision: str = "fp32"
+    ) -> None: ...
+
+    def load(
+        self,
+        model: str,
+        weights: str = "",
+        device: str = "auto",
+        engine: str = "torch",
+        precision: str = "fp32",
+        threads: int = 0,
+    ) -> Pipeline: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Which model with which weights."""
+
+    model: str
+    weights: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> ModelRequest:
+        return cls(settings.model, settings.weights)
+
+    def __str__(self) -> str:
+        return f"{self.model} with {self.weights or 'random weights'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading came to: a pipeline, or the error that there is none."""
+
+    request: ModelRequest
+    pipeline: Pipeline | None
+    error: Exception | None
+
+
+class ModelHost:
+    """Loads models beside the running one.
+
+    Parameters
+    ----------
+    source:
+        Loads pipelines.
+    on_loaded:
+        Called from the loading thread when `collect` has something; must only wake the executor.
+    """
+
+    def __init__(self, source: PipelineSource, on_loaded: Callable[[], None]) -> None:
+        self._source = source
+        self._on_loaded = on_loaded
+        self._lock = threading.Lock()
+        self._wanted: tuple[ModelRequest, Settings] | None = None
+        self._finished: Loaded | None = None
+        self._thread: threading.Thread | None = None
+        self.running: ModelRequest | None = None
+        self.pipeline: Pipeline | None = None
+        self.error = ""
+        """Why the last model could not be loaded; '' after one could."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model is being loaded."""
+        with self._lock:
+            return self._wanted is not None
+
+    def request(self, settings: Settings) -> None:
+        """Load the settings' model beside the running one; a later request takes the place of an earlier."""
+        request = ModelRequest.of(settings)
+        with self._lock:
+            self._finished = None
+            if request == self.running:
+                self._wanted = None
+                return
+            self._wanted = (request, settings)
+            if self._thread is None or not self._thread.is_alive():
+                # A daemon, because loading cannot be interrupted and must not keep a stopped node alive.
+                self._thread = threading.Thread(target=self._load, name="load model", daemon=True)
+                self._thread.start()
+
+    def collect(self) -> Loaded | None:
+        """What loading came to since the last call; a pipeline then waits for `adopt`."""
+        with self._lock:
+            loaded, self._finished = self._finished, None
+        if loaded is not None and loaded.pipeline is None:
+            self.error = f"{loaded.request} could not be loaded: {loaded.error}"
+        return loaded
+
+    def adopt(self, loaded: Loaded) -> None:
+        """Let a loaded pipeline take the place of the one that runs."""
+        self.running, self.pipeline, self.error = loaded.request, loaded.pipeline, ""
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Forget all models; returns whether the loading thread has ended within `timeout` seconds."""
+        with self._lock:
+            self._wanted = self._finished = None
+        self.running = self.pipeline = None
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
+    def _load(self) -> None:
+        while True:
+            with self._lock:
+                if self._wanted is None:
+                    self._thread = None
+                    return
+                request, settings = self._wanted
+            pipeline: Pipeline | None = None
+            error: Exception | None = None
+            try:
+                pipeline = self._source.load(
+                    request.model,
+                    request.weights,
+                    device=settings.device,
+                    engine=settings.engine,
+                    precision=settings.precision,
+                    threads=settings.threads,
+                )
+            except Exception as raised:  # whatever a network's file brings about, the running model must go on
+                error = raised
+            with self._lock:
+                if self._wanted is None or self._wanted[0] != request:
+                    continue  # nobody wants it any more
+                self._wanted = None
+                self._finished = Loaded(request, pipeline, error)
+                self._on_loaded()  # under the lock, so that it is never called once `close` has returned

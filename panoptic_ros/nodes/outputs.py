@@ -1,0 +1,181 @@
+"""What the node publishes: each message only made while somebody listens to its topic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from panoptic_ros import messages
+from panoptic_ros.drawing import OverlayPainter
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages import MessageTypes
+from panoptic_ros.nodes.parameters import Settings
+from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.segmentation import PanopticSegmentation
+
+CAMERA_TOPICS = {
+    "panoptic": "sensor_msgs/msg/Image",
+    "semantic": "sensor_msgs/msg/Image",
+    "confidence": "sensor_msgs/msg/Image",
+    "instance_ids": "sensor_msgs/msg/Image",
+    "instances": "vision_msgs/msg/Detection2DArray",
+    "overlay": "sensor_msgs/msg/Image",
+    "overlay/compressed": "sensor_msgs/msg/CompressedImage",
+    "camera_info": "sensor_msgs/msg/CameraInfo",
+}
+"""The topics of each camera, below the node's name, and their types."""
+
+LABEL_TOPIC = "label_info"
+RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC})
+
+_LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+def _create(
+    node: Node, types: MessageTypes, topic: str, kind: str, qos: QoSProfile, reports: Reports
+) -> Publisher | None:
+    """A publisher, or None, said once, where the message's package is not installed."""
+    if not types.has(kind):
+        package = kind.split("/")[0]
+        reports.once(
+            ("missing", package),
+            f"{package} is not installed: what needs it is not published, everything else is (apt: "
+            f"ros-$ROS_DISTRO-{package.replace('_', '-')})",
+        )
+        return None
+    return node.create_publisher(
+        type(types.make(kind)), topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+    )
+
+
+class LabelOutput:
+    """``~/label_info``: what the published class ids mean, latched."""
+
+    def __init__(self, node: Node, types: MessageTypes, reports: Reports) -> None:
+        self._node = node
+        self._types = types
+        self._publisher = _create(node, types, f"~/{LABEL_TOPIC}", "vision_msgs/msg/LabelInfo", _LATCHED, reports)
+
+    def publish(self, labels: LabelSet) -> None:
+        """Say what the ids mean from now on, to those who listen and those who will."""
+        if self._publisher is not None:
+            header = messages.make_header(self._types, self._node.get_clock().now().to_msg(), "")
+            self._publisher.publish(messages.label_info(self._types, header, labels))
+
+    def close(self) -> None:
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+
+
+class CameraOutputs:
+    """The publishers of one camera's results.
+
+    Parameters
+    ----------
+    node:
+        The node that publishes.
+    camera:
+        Name that the topics lie below; '' for none.
+    types:
+        Message classes.
+    reports:
+        Where a missing message package is said.
+    """
+
+    def __init__(self, node: Node, camera: str, types: MessageTypes, reports: Reports) -> None:
+        self._node = node
+        self._types = types
+        self._painter: tuple[LabelSet, float, OverlayPainter] | None = None
+        prefix = f"~/{camera}/" if camera else "~/"
+        # Reliable, so that any subscriber fits; a few frames deep, so that one large message does not push out another.
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._publishers = {
+            topic: publisher
+            for topic, kind in CAMERA_TOPICS.items()
+            if (publisher := _create(node, types, prefix + topic, kind, qos, reports)) is not None
+        }
+
+    def wanted(self) -> frozenset[str]:
+        """The topics, as `CAMERA_TOPICS` names them, that somebody listens to now."""
+        # Polled: Humble has no event that tells when a subscriber comes or goes.
+        return frozenset(
+            topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count() > 0
+        )
+
+    def publish(
+        self,
+        wanted: frozenset[str],
+        header: Any,
+        frame: NDArray[np.uint8],
+        segmentation: PanopticSegmentation,
+        labels: LabelSet,
+        info: Any | None,
+        settings: Settings,
+    ) -> None:
+        """Publish one frame's results on the `wanted` topics.
+
+        Parameters
+        ----------
+        wanted:
+            What `wanted` returned.
+        header:
+            The header of the input message; all that is published keeps it.
+        frame:
+            (H, W, 3) uint8, BGR.
+        segmentation:
+            Its segmentation, with confidence if that is wanted.
+        labels:
+            What its class ids mean.
+        info:
+            The camera's CameraInfo, or None where there is none.
+        settings:
+            Opacity and JPEG quality.
+        """
+        types = self._types
+        if "panoptic" in wanted:
+            self._send("panoptic", messages.panoptic_image(types, header, segmentation))
+        if "semantic" in wanted:
+            self._send("semantic", messages.semantic_image(types, header, segmentation))
+        if "instance_ids" in wanted:
+            self._send("instance_ids", messages.instance_image(types, header, segmentation))
+        if "instances" in wanted:
+            self._send("instances", messages.instances(types, header, segmentation, labels))
+        if "confidence" in wanted and segmentation.confidence is not None:
+            self._send("confidence", messages.confidence_image(types, header, segmentation))
+        if "camera_info" in wanted and info is not None:
+            width, height = segmentation.width, segmentation.height
+            self._send("camera_info", messages.camera_info(types, header, info, width, height))
+        if wanted & {"overlay", "overlay/compressed"}:
+            overlay = self._paint(frame, segmentation, labels, settings.overlay_opacity)
+            if "overlay" in wanted:
+                self._send("overlay", messages.bgr_image(types, header, overlay))
+            if "overlay/compressed" in wanted:
+                self._send(
+                    "overlay/compressed", messages.compressed_image(types, header, overlay, settings.jpeg_quality)
+                )
+
+    def close(self) -> None:
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+    def _send(self, topic: str, message: Any) -> None:
+        self._publishers[topic].publish(message)
+
+    def _paint(
+        self, frame: NDArray[np.uint8], segmentation: PanopticSegmentation, labels: LabelSet, opacity: float
+    ) -> NDArray[np.uint8]:
+        """The overlay, by a painter that is kept until labels or opacity change."""
+        if self._painter is None or self._painter[0] is not labels or self._painter[1] != opacity:
+            self._painter = (labels, opacity, OverlayPainter(labels, opacity))
+        return self._painter[2](frame, segmentation)

@@ -1,0 +1,348 @@
+"""The node: camera images in, panoptic segmentations out.
+
+A lifecycle node that starts by itself.  Three threads share the work: the executor's (callbacks, parameters, timers),
+the worker's (decode, network, publish), and for a while one that loads a model.
+
+Configuring checks the model, which is quick and refuses with the reason what cannot work, and then loads it in the
+background: loading takes seconds to minutes, in which the node answers to parameters, lifecycle and diagnostics
+instead of looking dead.  The same loading swaps models later.  Until a model is ready the newest frame waits.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble defines it
+from rclpy.exceptions import InvalidParameterTypeException, NameValidationException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import InvalidQosOverridesError
+from rclpy.signals import SignalHandlerOptions
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages import MessageTypes, RosMessageTypes
+from panoptic_ros.nodes.camera import Camera
+from panoptic_ros.nodes.diagnostics import camera_status, make_array, model_status
+from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource
+from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
+from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings
+from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.nodes.statistics import Drop
+from panoptic_ros.nodes.worker import Channel, Worker
+
+_REFUSALS = (
+    ValueError,
+    OSError,
+    RuntimeError,
+    InvalidParameterTypeException,
+    InvalidQosOverridesError,
+    NameValidationException,
+)
+"""What wrong parameters bring about while the node is configured."""
+
+_TICK = 0.1  # seconds between two looks at who listens and what is silent
+_LOADING_PATIENCE = 3.0  # seconds that a stopping process waits for a model that is being loaded
+
+
+class PanopticNode(LifecycleNode):
+    """Publishes the panoptic segmentation of one or several cameras; topics and parameters are in the README.
+
+    Parameters
+    ----------
+    name:
+        The node's name.
+    pipelines:
+        Where pipelines come from; None is the class `Pipeline`.
+    types:
+        Message classes; None is what is installed.
+    options:
+        For rclpy's node: namespace, parameter_overrides, context …
+
+    Raises
+    ------
+    ParameterError
+        If a given parameter is not what it should be.
+    """
+
+    def __init__(
+        self,
+        name: str = "panoptic_node",
+        *,
+        pipelines: PipelineSource | None = None,
+        types: MessageTypes | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._reports = Reports(self.get_logger())
+        self._types: MessageTypes = types or RosMessageTypes()
+        self._pipelines = pipelines
+        self._host: ModelHost | None = None
+        self._channels: list[Channel] = []
+        self._label_output: LabelOutput | None = None
+        self._worker: Worker | None = None
+        self._state = "unconfigured"
+        self._failure = ""
+        self._silences: dict[str, str] = {}
+        self._lost: dict[str, dict[Drop, int]] = {}
+        self._rolling_back = False
+        self._retry = False
+        self._condition = threading.Condition()
+        self._parameters_table = NodeParameters(self, self._on_settings, RESERVED_NAMES)
+        self._model_ready = self.create_guard_condition(self._collect_model)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady time: with use_sim_time and no clock, the timers are what says so.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_TICK, self._tick, clock=steady)
+        self.create_timer(self.settings.diagnostics_period, self._diagnose, clock=steady)
+        if self.settings.autostart:
+            self._start()
+        else:
+            self.get_logger().info("unconfigured: waiting for a lifecycle manager (autostart is false)")
+
+    @property
+    def settings(self) -> Settings:
+        """The parameters of this moment."""
+        return self._parameters_table.settings
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The cameras; none before the node is configured."""
+        return tuple(channel.camera for channel in self._channels)
+
+    # --- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the model, make topics, and begin to load; refused with the reason in the log."""
+        try:
+            self._check_model(self.settings)
+            self._open()
+        except _REFUSALS as error:
+            self._failure = f"cannot be configured: {error}"
+            self.get_logger().error(self._failure)
+            self._close()
+            return TransitionCallbackReturn.FAILURE
+        self._failure = ""
+        self._host = ModelHost(self._source(), self._model_ready.trigger)
+        self._host.request(self.settings)
+        self.get_logger().info(f"loading {ModelRequest.of(self.settings)}")
+        self._state = "inactive"
+        self._report_unknown()
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to look at frames."""
+        self._worker = Worker(
+            self._channels,
+            self._condition,
+            lambda: self._host.pipeline if self._host else None,
+            lambda: self.settings,
+            self._reports,
+        )
+        self._worker.start()
+        self._state = "active"
+        if self._host is not None and self._host.pipeline is not None:
+            self._announce(self._host.pipeline.labels)
+        self._tick()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop looking at frames; the model stays ready."""
+        self._stop_worker()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give topics and model back."""
+        self._close()
+        self._state = "unconfigured"
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End from any state."""
+        self._close()
+        self._state = "finalized"
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that broke: back to unconfigured."""
+        self._close()
+        self._state = "unconfigured"
+        return super().on_error(state)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """End the threads and destroy the node; returns whether the loading thread ended within `timeout` seconds."""
+        host = self._host
+        self._close()
+        ended = host is None or host.close(timeout)
+        self.destroy_node()
+        return ended
+
+    def _start(self) -> None:
+        """Configure and activate; where that fails the node says so and tries again when the model changes."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+        else:
+            self.get_logger().error("not started; set model or weights right, or configure it again")
+
+    def _open(self) -> None:
+        self._label_output = LabelOutput(self, self._types, self._reports)
+        for name, topics in self._parameters_table.cameras.items():
+            camera = Camera(self, name, topics, lambda: self.settings, self._condition, self._reports)
+            self._channels.append(Channel(camera, CameraOutputs(self, name, self._types, self._reports)))
+            # For once, so that wrong QoS overrides are refused now and not when the first listener comes.
+            camera.subscribe()
+            camera.want_info(True)
+            camera.unsubscribe()
+
+    def _close(self) -> None:
+        self._stop_worker()
+        for channel in self._channels:
+            channel.outputs.close()
+        self._channels.clear()
+        if self._label_output is not None:
+            self._label_output.close()
+            self._label_output = None
+        if self._host is not None:
+            self._host.close(timeout=0.0)
+            self._host = None
+        self._silences.clear()
+        self._lost.clear()
+
+    def _stop_worker(self) -> None:
+        for channel in self._channels:
+            channel.camera.unsubscribe()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    # --- models and parameters
+
+    def _source(self) -> PipelineSource:
+        if self._pipelines is None:
+            from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
+
+            self._pipelines = Pipeline
+        return self._pipelines
+
+    def _check_model(self, settings: Settings) -> None:
+        """Raise ValueError or OSError, quickly, where the settings' model cannot be loaded."""
+        self._source().check(
+            settings.model, settings.weights, settings.device, settings.engine, precision=settings.precision
+        )
+
+    def _on_settings(self, settings: Settings) -> None:
+        """Refuse what cannot work (by raising), and begin what takes time."""
+        if ModelRequest.of(settings) == ModelRequest.of(self.settings) or self._rolling_back:
+            return
+        self._check_model(settings)
+        if self._host is not None:
+            self._host.request(settings)
+            self.get_logger().info(f"loading {ModelRequest.of(settings)}")
+        else:
+            self._retry = bool(self._failure) and settings.autostart
+
+    def _collect_model(self) -> None:
+        """Take over what was loaded; where that failed, put the parameters back to what runs."""
+        host = self._host
+        loaded = host.collect() if host else None
+        if host is None or loaded is None:
+            return
+        if loaded.pipeline is None:
+            self._give_up(host, loaded)
+            return
+        pipeline = loaded.pipeline
+        self._announce(pipeline.labels)  # first, so that no id is published before what it means
+        host.adopt(loaded)
+        self.get_logger().info(f"{loaded.request} runs on {pipeline.device} with {pipeline.engine_name}")
+        if not pipeline.trained:
+            self.get_logger().warning(f"weights are untrained: {', '.join(pipeline.untrained)}")
+        if self._worker is not None:
+            self._worker.wake()
+
+    def _give_up(self, host: ModelHost, loaded: Loaded) -> None:
+        if isinstance(loaded.error, (ValueError, OSError)):
+            self.get_logger().error(host.error)
+        elif loaded.error is not None:
+            self._reports.exception("model", host.error, loaded.error)
+        if host.running is not None:
+            self.get_logger().warning(f"going on with {host.running}")
+            model = Parameter("model", value=host.running.model)
+            weights = Parameter("weights", value=host.running.weights)
+            self._rolling_back = True
+            self.set_parameters_atomically([model, weights])
+            self._rolling_back = False
+
+    def _announce(self, labels: LabelSet) -> None:
+        if self._state == "active" and self._label_output is not None:
+            self._label_output.publish(labels)
+
+    def _report_unknown(self) -> None:
+        for sentence in self._parameters_table.unknown():
+            self._reports.once(sentence, sentence)
+
+    # --- timers
+
+    def _tick(self) -> None:
+        """Follow who listens, and look after silent topics."""
+        if self._retry:
+            self._retry = False
+            self._start()
+        if self._state != "active":
+            return
+        for camera, outputs in ((channel.camera, channel.outputs) for channel in self._channels):
+            wanted = outputs.wanted()
+            if wanted or not self.settings.lazy:
+                if not camera.subscribed:
+                    camera.subscribe()
+                camera.want_info("camera_info" in wanted)
+            elif camera.subscribed:
+                camera.unsubscribe()
+            self._silences[camera.name] = camera.watch()
+
+    def _diagnose(self) -> None:
+        name = self.get_name()
+        statuses = [model_status(name, self._state, self._host, self._failure, self.settings)]
+        for camera in self.cameras:
+            lost = self._lost.setdefault(camera.name, {})
+            statuses.append(camera_status(name, camera, self._silences.get(camera.name, ""), lost))
+            lost.update(camera.statistics.summary().dropped)
+        self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit status."""
+    stop = threading.Event()
+    # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    try:
+        node = PanopticNode()
+    except ParameterError as error:
+        get_logger("panoptic_node").fatal(str(error))
+        rclpy.shutdown()
+        return 1
+    executor.add_node(node)
+    while not stop.is_set() and executor.context.ok():
+        executor.spin_once(timeout_sec=_TICK)
+    executor.shutdown()
+    ended = node.close(_LOADING_PATIENCE)
+    rclpy.shutdown()
+    if not ended:  # a thread still inside native code makes the interpreter's end abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
