@@ -51,6 +51,8 @@ from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
+FEATURE_STRIDES = (4, 8, 16)
+
 FEATURE_STRIDE = 4
 """The three maps meet at a quarter of the input's sides ("1/16 the size of the input image")."""
 
@@ -70,6 +72,9 @@ class YoloPanopticConfig:
         The detector: a name in ``config/cfg`` or the path of a Darknet cfg.
     features:
         ``before_stride``, the thesis' [12, 37, 62], or ``after_stride``, its [6, 13, 38].
+    taps:
+        The three feature maps as indices of cfg layers (from 0) of strides 4, 8 and 16, instead of `features`: for
+        detectors of another build, whose layers before a stride are not the ones to take.
     instance_head:
         ``deep`` or ``shallow``.
     semantic_channels, instance_channels, instance_upsample:
@@ -78,6 +83,7 @@ class YoloPanopticConfig:
 
     cfg: str = "darknet53_yolov3"
     features: Literal["before_stride", "after_stride"] = "before_stride"
+    taps: tuple[int, int, int] | None = None
     instance_head: Literal["deep", "shallow"] = "deep"
     semantic_channels: int | None = None
     instance_channels: int | None = None
@@ -225,8 +231,11 @@ class YoloPanoptic(PanopticModel):
     def __init__(self, labels: LabelSet, config: YoloPanopticConfig) -> None:
         super().__init__(labels)
         detector_config = DarknetConfig.load(config.cfg).with_classes(len(labels.things))
-        taps = detector_config.feature_taps(config.features)
+        taps = config.taps or detector_config.feature_taps(config.features)
         self.detector = Darknet(detector_config, taps=taps)
+        strides = tuple(detector_config.strides[tap] for tap in taps)
+        if strides != FEATURE_STRIDES:
+            raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {FEATURE_STRIDES}")
         self.input_multiple = self.detector.input_multiple
         self.yolo = YoloDecoder(detector_config)
         self.fusion = FeatureFusion([detector_config.out_channels[tap] for tap in taps])

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling, pool_to_grid
+from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling, pool_to_grids
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (13, 17), (96, 160), (5, 4), (1, 1)])
-@pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_regions_are_those_of_adaptive_pooling(shape: tuple[int, int], size: int) -> None:
-    features = torch.randn((2, 3, *shape), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(pool_to_grid(features, size), F.adaptive_avg_pool2d(features, size))
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_regions_are_those_of_adaptive_pooling(shape: tuple[int, int], layout: torch.memory_format) -> None:
+    features = torch.randn((2, 3, *shape), generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
+    sizes = (1, 2, 3, 6)
+    for size, grid in zip(sizes, pool_to_grids(features, sizes), strict=True):
+        torch.testing.assert_close(grid, F.adaptive_avg_pool2d(features, size))
 
 
 def test_the_module_equals_its_description() -> None:

@@ -40,21 +40,25 @@ class PyramidPooling(nn.Module):
         """(B, C, h, w) to (B, 2 C, h, w)."""
         height, width = features.shape[-2:]
         maps = [features]
-        for size, branch in zip(self.bins, self.branches, strict=True):
-            pooled = branch(pool_to_grid(features, size))
-            maps.append(F.interpolate(pooled, size=(height, width), mode="bilinear", align_corners=False))
+        for pooled, branch in zip(pool_to_grids(features, self.bins), self.branches, strict=True):
+            maps.append(F.interpolate(branch(pooled), size=(height, width), mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)
 
 
-def pool_to_grid(features: Tensor, size: int) -> Tensor:
-    """Average a map over ``size x size`` regions: (B, C, h, w) to (B, C, size, size).
+def pool_to_grids(features: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Average a map over grids of ``size x size`` regions: (B, C, h, w) to (B, C, size, size) for each size.
 
-    The regions are those of adaptive average pooling.  They are written as two small matrix products because ONNX has
-    no adaptive pooling for sizes that do not divide the map.
+    The regions are those of adaptive average pooling, which ONNX does not have for sizes that do not divide the map.
+    They are written as matrix products, first over the rows for all grids at once, which reads the map only once.
     """
-    rows = _region_weights(int(features.shape[-2]), size, features)
-    columns = _region_weights(int(features.shape[-1]), size, features)
-    return rows @ features @ columns.T
+    batch, channels, height, width = features.shape
+    rows = torch.cat([_region_weights(height, size, features) for size in sizes])
+    bands = rows @ features.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
+    grids = []
+    for size, band in zip(sizes, torch.split(bands, list(sizes), dim=1), strict=True):
+        columns = _region_weights(width, size, features)
+        grids.append((columns @ band.reshape(batch, size, width, channels)).permute(0, 3, 1, 2))
+    return grids
 
 
 def _region_weights(length: int, size: int, like: Tensor) -> Tensor:
