@@ -43,7 +43,9 @@ def explain_silence(node: Node, topic: str, expected: str, qos: QoSProfile) -> s
         others = sorted(
             name
             for name, types in node.get_topic_names_and_types()
-            if {RAW, COMPRESSED} & set(types) and not name.startswith(_own_prefix(node))
+            if {RAW, COMPRESSED} & set(types)
+            and node.count_publishers(name)
+            and not name.startswith(f"{node.get_fully_qualified_name()}/")
         )
         there = (
             f"image topics there are: {', '.join(others[:_MOST_NAMED])}" if others else "no image topic is published"
@@ -69,7 +71,3 @@ def explain_silence(node: Node, topic: str, expected: str, qos: QoSProfile) -> s
 def _name(info: TopicEndpointInfo) -> str:
     namespace = info.node_namespace.rstrip("/")
     return f"{namespace}/{info.node_name}"
-
-
-def _own_prefix(node: Node) -> str:
-    return f"{node.get_namespace().rstrip('/')}/{node.get_name()}/"

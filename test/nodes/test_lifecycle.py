@@ -1,0 +1,168 @@
+"""The node's states, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_harness import FakeSource, Ros, picture
+from sensor_msgs.msg import Image
+
+START_TIMEOUT = 60.0  # seconds: importing torch takes some on a busy machine
+
+
+def change(ros: Ros, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(ros.call(ChangeState, "/panoptic_node/change_state", request).success)
+
+
+def state(ros: Ros) -> int:
+    return int(ros.call(GetState, "/panoptic_node/get_state", GetState.Request()).current_state.id)
+
+
+def test_it_starts_by_itself(ros: Ros, source: FakeSource) -> None:
+    ros.start(source)
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE
+
+
+def test_a_manager_leads_it_through_its_states(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, autostart=False)
+    results = ros.listen(Image, "/panoptic_node/panoptic")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
+    ros.spin(0.3)
+    assert source.loads == 0
+    assert camera.get_subscription_count() == 0
+    for _ in range(2):  # the second time is as good as the first
+        assert change(ros, Transition.TRANSITION_CONFIGURE)
+        assert state(ros) == State.PRIMARY_STATE_INACTIVE
+        assert change(ros, Transition.TRANSITION_ACTIVATE)
+        assert state(ros) == State.PRIMARY_STATE_ACTIVE
+        del results[:]
+        ros.connected(camera)
+        ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.05) or results, "a result")
+        assert change(ros, Transition.TRANSITION_DEACTIVATE)
+        ros.until(lambda: camera.get_subscription_count() == 0, "the end of the subscription")
+        assert change(ros, Transition.TRANSITION_ACTIVATE)  # the model is still there
+        ros.connected(camera)
+        del results[:]
+        ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.05) or results, "a result")
+        assert change(ros, Transition.TRANSITION_DEACTIVATE)
+        assert change(ros, Transition.TRANSITION_CLEANUP)
+        assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
+        assert "/panoptic_node/panoptic" not in {publisher.topic_name for publisher in node.publishers}
+    assert source.loads == 2
+    assert change(ros, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert state(ros) == State.PRIMARY_STATE_FINALIZED
+
+
+def test_what_cannot_be_configured_says_why_and_stays_unconfigured(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, autostart=False, weights="truncated.weights")
+    assert not change(ros, Transition.TRANSITION_CONFIGURE)
+    assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
+    assert node.log.find("cannot be configured: truncated.weights: 12 bytes, expected 34", severity="error")
+    assert ros.set(node, weights="good.weights").successful
+    assert change(ros, Transition.TRANSITION_CONFIGURE)
+
+
+def test_a_wrong_topic_name_is_refused_with_the_name(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, image_topic="/camera/image raw")
+    assert node.log.find("cannot be configured", "image raw", severity="error")
+
+
+def test_stopping_waits_for_the_frame_that_is_in_the_network(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source)
+    ros.listen(Image, "/panoptic_node/panoptic")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    ros.connected(camera)
+    ros.until(lambda: source.loaded, "the model")
+    source.pipeline.delay = 0.4
+    ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.02) or source.pipeline.batches, "the network")
+    statistics = node.cameras[0].statistics
+    assert change(ros, Transition.TRANSITION_DEACTIVATE)
+    summary = statistics.summary()
+    assert summary.processed == len(source.pipeline.batches)
+    assert summary.received == summary.processed + sum(summary.dropped.values())
+
+
+class Process:
+    """The node as the robot starts it."""
+
+    def __init__(self, ros: Ros, *arguments: str) -> None:
+        environment = os.environ | {"ROS_DOMAIN_ID": str(ros.domain), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "panoptic_ros.nodes.panoptic_node", "--ros-args", *arguments]
+        self._process = subprocess.Popen(
+            command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def stop(self, number: int | None) -> tuple[int, str]:
+        """Send the signal, if any; returns exit status and output."""
+        if number is not None:
+            self._process.send_signal(number)
+        try:
+            output, _ = self._process.communicate(timeout=START_TIMEOUT)
+        finally:
+            self._process.kill()
+        return self._process.returncode, output.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_cleanly_while_frames_come(ros: Ros, number: int) -> None:
+    process = Process(ros, "-p", "model:=yolo_panoptic_small", "-p", "threads:=1")
+    results = ros.listen(Image, "/panoptic_node/overlay")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    ros.connected(camera, START_TIMEOUT)
+    ros.until(
+        lambda: camera.publish(ros.image(picture(120, 160))) or ros.spin(0.03) or len(results) > 2,
+        "results of the real network",
+        START_TIMEOUT,
+    )
+    status, output = process.stop(number)
+    assert status == 0, output
+    assert "Traceback" not in output
+    assert "ERROR" not in output
+
+
+@pytest.mark.parametrize("delay", [0.7, 1.5])
+def test_a_signal_during_the_start_ends_the_process_cleanly(ros: Ros, delay: float) -> None:
+    process = Process(ros)
+    time.sleep(delay)
+    status, output = process.stop(signal.SIGINT)
+    assert status == 0, output
+    assert "Traceback" not in output
+
+
+def test_wrong_parameters_end_the_process_with_a_sentence(ros: Ros) -> None:
+    status, output = Process(ros, "-p", "score_threshold:=2.0", "-p", "precision:=fp8").stop(None)
+    assert status == 1
+    assert "score_threshold" in output
+    assert "precision: expected one of fp32, fp16, bf16, got 'fp8'" in output
+    assert "Traceback" not in output
+
+
+def test_a_parameter_file_that_is_not_there_ends_the_process_with_a_sentence(ros: Ros, tmp_path: Path) -> None:
+    status, output = Process(ros, "--params-file", str(tmp_path / "nowhere.yaml")).stop(None)
+    assert status == 1
+    assert "nowhere.yaml" in output
+    assert "Traceback" not in output
+
+
+def test_a_transition_that_the_state_does_not_allow_does_not_end_the_process(ros: Ros) -> None:
+    process = Process(ros, "-p", "autostart:=false")
+    client = ros.peer.create_client(ChangeState, "/panoptic_node/change_state")
+    ros.until(client.service_is_ready, "the node", START_TIMEOUT)
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    future = client.call_async(request)
+    ros.spin(1.0)
+    future.cancel()
+    ros.peer.destroy_client(client)
+    assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
+    status, output = process.stop(signal.SIGTERM)
+    assert status == 0, output
