@@ -58,7 +58,7 @@ def test_agrees_with_a_loop(count: int, classes: int, limit: int, multi_label: b
 
 
 def test_classes_do_not_suppress_each_other_beyond_the_border() -> None:
-    boxes = torch.tensor([[-100.0, 0, 4, 10], [-100, 0, 4, 10], [10, 0, 20, 10]])
+    boxes = torch.tensor([[-100.0, -100, 4, 10], [-100, -100, 4, 10], [10, 0, 20, 10]])
     probabilities = torch.eye(3)
     found = select_detections(boxes, torch.tensor([0.9, 0.8, 0.7]), probabilities, 0.3, 0.01, 10)
     assert found.classes.tolist() == [0, 1, 2]
