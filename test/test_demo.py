@@ -96,3 +96,32 @@ def test_what_stands_comes_nearer(drive: street.Street) -> None:
     areas = [np.count_nonzero(drive.frame(index).ids // 1000 == BUS) for index in (0, 20, 40, 50)]
     assert areas == sorted(areas)
     assert 100 < areas[0] < areas[-1] / 20
+
+
+def test_stamps_are_read_from_serialized_messages() -> None:
+    serialization = pytest.importorskip("rclpy.serialization", reason="needs rclpy")
+    import exchange
+    from sensor_msgs.msg import Image
+
+    message = Image()
+    message.header.stamp.sec, message.header.stamp.nanosec = 1_795_221_764, 178_376_126
+    message.header.frame_id = "camera"
+    assert exchange.header_stamp(serialization.serialize_message(message)) == 1_795_221_764_178_376_126
+
+
+def test_a_value_that_left_the_diagnostics_is_the_last_known() -> None:
+    pytest.importorskip("rclpy", reason="needs rclpy")
+    import exchange
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+    def diagnostics(level: bytes, **values: str) -> DiagnosticArray:
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        return DiagnosticArray(status=[DiagnosticStatus(level=level, name="panoptic_node: camera", values=pairs)])
+
+    record = exchange.Record()
+    record.diagnose(diagnostics(DiagnosticStatus.ERROR, processed="1", age="3.5"))
+    record.diagnose(diagnostics(DiagnosticStatus.OK, processed="2", age=""))
+    status = record.status("camera")
+    assert dict(status.values) == {"processed": "2", "age": "3.5"}
+    assert not status.is_error
+    assert record.status("model").values == {}
