@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -111,17 +111,16 @@ def drive(node: NodeProcess, peer: Peer, pictures: Sequence[NDArray[np.uint8]]) 
     def settled() -> bool:
         node.check()
         values = peer.record.status("camera").values
-        done = int(values.get("processed", 0)) + sum(dropped(values).values())
-        return done >= int(values.get("received", 0)) > 0 and len(peer.record.received[OVERLAY]) >= int(
-            values["processed"]
-        )
+        received, processed = int(values.get("received", 0)), int(values.get("processed", 0))
+        told = 0 < received <= processed + sum(dropped(values).values())
+        return told and len(peer.record.received[OVERLAY]) >= processed
 
     peer.spin(2.0)  # two diagnostics, so that the last one has seen the last frame
     if not peer.spin(DRAINING_PATIENCE, until=settled):
         console.print("[yellow]the node did not account for every frame in time; the table says what is known[/]")
 
 
-def dropped(values: dict[str, str]) -> dict[str, int]:
+def dropped(values: Mapping[str, str]) -> dict[str, int]:
     """Drops by reason, of a camera's diagnostics."""
     return {key.removeprefix("dropped, "): int(value) for key, value in values.items() if key.startswith("dropped, ")}
 
