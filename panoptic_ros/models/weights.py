@@ -38,7 +38,10 @@ def load_weights(model: PanopticModel, path: Path) -> None:
     """
     check_weights(model, path)
     if path.suffix == ".weights":
-        load_darknet_weights(_detector(model, path), path)
+        try:
+            load_darknet_weights(_detector(model, path), path)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         model.untrained -= {"detector"}
         return
     with safe_open(str(path), framework="pt") as file:

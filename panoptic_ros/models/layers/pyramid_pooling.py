@@ -41,8 +41,14 @@ class PyramidPooling(nn.Module):
         height, width = features.shape[-2:]
         maps = [features]
         for pooled, branch in zip(pool_to_grids(features, self.bins), self.branches, strict=True):
-            maps.append(F.interpolate(branch(pooled), size=(height, width), mode="bilinear", align_corners=False))
+            scaled = F.interpolate(branch(pooled), size=(height, width), mode="bilinear", align_corners=False)
+            maps.append(scaled.to(memory_format=_layout(features)))  # of mixed layouts the sum would be copied twice
         return torch.cat(maps, dim=1)
+
+
+def _layout(features: Tensor) -> torch.memory_format:
+    last = features.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def pool_to_grids(features: Tensor, sizes: Sequence[int]) -> list[Tensor]:
