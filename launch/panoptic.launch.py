@@ -15,6 +15,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -62,7 +63,9 @@ def _nodes(context: LaunchContext) -> list[Node]:
     def given(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
 
-    parameters: dict[str, str | bool] = {name: given(name) for name in PARAMETERS if given(name)}
+    parameters: dict[str, ParameterValue | bool] = {
+        name: ParameterValue(given(name), value_type=str) for name in PARAMETERS if given(name)
+    }
     for name in ("use_sim_time", "autostart"):
         parameters[name] = given(name).lower() in ("true", "1")
     namespace = given("namespace").strip("/")

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 try:
@@ -75,6 +76,11 @@ class Camera:
         Notified when a frame waits.
     reports:
         Where its troubles are said.
+
+    Raises
+    ------
+    InvalidTopicNameException
+        If a topic's name is not one.
     """
 
     def __init__(
@@ -86,9 +92,12 @@ class Camera:
         condition: threading.Condition,
         reports: Reports,
     ) -> None:
+        info_topic = topics.camera_info_topic or beside(topics.image_topic)
+        validate_topic_name(topics.image_topic)
+        validate_topic_name(info_topic)
         self.name = name
         self.image_topic = node.resolve_topic_name(topics.image_topic)
-        self.info_topic = node.resolve_topic_name(topics.camera_info_topic or beside(topics.image_topic))
+        self.info_topic = node.resolve_topic_name(info_topic)
         self.statistics = CameraStatistics()
         self._node = node
         self._transport = topics.transport

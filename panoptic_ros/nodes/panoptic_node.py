@@ -33,7 +33,7 @@ from panoptic_ros.nodes.camera import Camera
 from panoptic_ros.nodes.diagnostics import camera_status, make_array, model_status
 from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource
 from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
-from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings
+from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings, unread_files
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.nodes.statistics import Drop
 from panoptic_ros.nodes.worker import Channel, Worker
@@ -323,14 +323,20 @@ def main(arguments: list[str] | None = None) -> int:
     # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # what rclpy raises for arguments and files that rcl cannot read
+        print(f"panoptic_node: {error}", file=sys.stderr)
+        return 1
     try:
         node = PanopticNode()
     except ParameterError as error:
         get_logger("panoptic_node").fatal(str(error))
         rclpy.shutdown()
         return 1
+    for sentence in unread_files(arguments or sys.argv, node.get_fully_qualified_name()):
+        node.get_logger().warning(sentence)
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not stop.is_set() and executor.context.ok():
         executor.spin_once(timeout_sec=_TICK)
