@@ -1,0 +1,43 @@
+"""The entry of ``panoptic-ros``: what commands there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from panoptic_ros import __version__
+from panoptic_ros.commands.info import info
+from panoptic_ros.commands.replay import replay
+
+app = typer.Typer(
+    help="Panoptic perception for robots, without ROS: camera frames in, panoptic segmentation out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(replay)
+app.command()(info)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"panoptic-ros {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What goes before a command; the version has been printed when this runs."""
+
+
+def main() -> None:
+    """Run the command line.
+
+    It ends with 0; 1 for an error of the user's, said in one line; 2 for arguments that are none; 130 after Ctrl-C.
+    """
+    app()

@@ -1,0 +1,286 @@
+"""``panoptic-ros replay``: run the pipeline over a recording, into a bag of what the node would publish."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Protocol
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from panoptic_ros import __version__, messages
+from panoptic_ros.bags import open_source
+from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
+from panoptic_ros.drawing import OverlayPainter
+from panoptic_ros.encodings import ImageError
+from panoptic_ros.frames import Frame, FrameSource, SourceError, camera_names
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages import BagMessageTypes
+from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
+from panoptic_ros.segmentation import PanopticSegmentation
+
+NODE = "/panoptic_node"
+"""What the node is called unless told otherwise; its topics lie below."""
+
+DEFAULT_TOPICS = tuple(topic for topic in CAMERA_TOPICS if topic != "overlay")  # the same picture is in its JPEG
+BAD_FRAMES_SAID = 10
+PICTURE_QUALITY = 90  # JPEG
+
+
+class Segmenter(Protocol):
+    """What is asked of a `panoptic_ros.pipeline.Pipeline`."""
+
+    labels: LabelSet
+    timings: dict[str, float]
+
+    @property
+    def trained(self) -> bool: ...
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]: ...
+
+
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="A rosbag2 folder, .mcap or .db3, a ROS 1 .bag, a video, or a folder of images."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The bag to make.")],
+    model: Annotated[str, typer.Option(help="A name in config/models, or a path.")] = "yolo_panoptic_small",
+    weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",
+    topics: Annotated[str, typer.Option(help="Image topics of a bag, between commas; all without.")] = "",
+    topics_out: Annotated[
+        str, typer.Option(help=f"What to write, between commas, of {', '.join(CAMERA_TOPICS)}.")
+    ] = ",".join(DEFAULT_TOPICS),
+    pictures: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the overlays as JPEGs too.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Frames a second of a video or of a folder of images.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    restart: Annotated[bool, typer.Option(help="Begin anew: discard an unfinished run, replace OUT.mcap.")] = False,
+) -> None:
+    """Run the pipeline over a recording and write what the node would publish to a new bag.
+
+    OUT.mcap appears when it is complete.  A run that was interrupted goes on with the same command.
+    """
+    wanted = _choose(topics_out)
+    stages: dict[str, list[float]] = defaultdict(list)
+    with user_errors(SourceError, RecordingError):
+        frames = open_source(source, _split(topics), rate)
+        names = camera_names(frames.topics)
+        identity = {
+            "IN": f"{source.resolve()} ({fingerprint(frames.files)})",
+            "--model": model,
+            "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else "random",
+            "--engine": engine,
+            "--topics": ",".join(frames.topics),
+            "--topics-out": ",".join(sorted(wanted)),
+            "--rate": str(rate),
+            "--limit": str(limit),
+            "panoptic_ros": __version__,
+        }
+        types = BagMessageTypes()
+        recording = Recording(out, types, identity, latched=(f"{NODE}/{LABEL_TOPIC}",), restart=restart)
+        try:
+            with recording:
+                earlier = recording.frames
+                if earlier:
+                    say(f"going on after {earlier} frames of an earlier run")
+                with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
+                    pipeline = _load(model, weights, device, engine)
+                    if pictures is not None:
+                        pictures.mkdir(parents=True, exist_ok=True)
+                if not pipeline.trained:
+                    say("note: not every part of the network has weights from a file; those parts' results are random")
+                maker = _MessageMaker(types, pipeline.labels, wanted, names, pictures)
+                with _stop_flag() as stop:
+                    _run(frames, limit, pipeline, maker, recording, stages, stop)
+                if recording.frames == recording.bad:
+                    say(f"error: {source}: none of {recording.frames} frames could be read; {out} is not written")
+                    raise typer.Exit(USER_ERROR)
+                recording.finish()
+        except KeyboardInterrupt:
+            say("interrupted: resume with the same command")
+            raise typer.Exit(INTERRUPTED) from None
+    _summarise(out, recording, earlier, stages)
+
+
+def _load(model: str, weights: str, device: str, engine: str) -> Segmenter:
+    from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
+
+    return Pipeline.load(model, weights, device, engine)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _choose(topics_out: str) -> frozenset[str]:
+    wanted = frozenset(_split(topics_out))
+    if unknown := sorted(wanted - CAMERA_TOPICS.keys()):
+        say(f"error: --topics-out: {', '.join(unknown)}: expected some of {', '.join(CAMERA_TOPICS)}")
+        raise typer.Exit(USER_ERROR)
+    return wanted
+
+
+@contextmanager
+def _stop_flag() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C, so that the frame at hand is finished; the second one ends at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class _MessageMaker:
+    """Makes the messages and pictures of one frame after another."""
+
+    def __init__(
+        self,
+        types: BagMessageTypes,
+        labels: LabelSet,
+        wanted: frozenset[str],
+        names: dict[str, str],
+        pictures: Path | None,
+    ) -> None:
+        self.wanted = wanted
+        self._types = types
+        self._labels = labels
+        self._names = names
+        self._pictures = pictures
+        self._painters = {topic: OverlayPainter(labels) for topic in names}
+        self._without_info: set[str] = set()
+
+    def label_message(self, frame: Frame) -> Message:
+        header = messages.make_header(self._types, frame.stamp, "")
+        content = messages.label_info(self._types, header, self._labels)
+        return Message(f"{NODE}/{LABEL_TOPIC}", LABEL_TYPE, frame.log_time, content)
+
+    def messages_of(
+        self, index: int, frame: Frame, image: NDArray[np.uint8], segmentation: PanopticSegmentation
+    ) -> list[Message]:
+        types, wanted = self._types, self.wanted
+        name = self._names[frame.topic]
+        header = messages.make_header(types, frame.stamp, frame.frame_id)
+        made: dict[str, Any] = {}
+        if "panoptic" in wanted:
+            made["panoptic"] = messages.panoptic_image(types, header, segmentation)
+        if "semantic" in wanted:
+            made["semantic"] = messages.semantic_image(types, header, segmentation)
+        if "confidence" in wanted:
+            made["confidence"] = messages.confidence_image(types, header, segmentation)
+        if "instance_ids" in wanted:
+            made["instance_ids"] = messages.instance_image(types, header, segmentation)
+        if "instances" in wanted:
+            made["instances"] = messages.instances(types, header, segmentation, self._labels)
+        if "camera_info" in wanted and frame.info is not None:
+            try:
+                made["camera_info"] = messages.camera_info(
+                    types, header, frame.info, segmentation.width, segmentation.height
+                )
+            except ImageError as error:
+                if frame.topic not in self._without_info:
+                    say(f"{frame.topic}: {error}: its camera_info is not written")
+                self._without_info.add(frame.topic)
+        if self._pictures is not None or wanted & {"overlay", "overlay/compressed"}:
+            overlay = self._painters[frame.topic](image, segmentation)
+            if "overlay" in wanted:
+                made["overlay"] = messages.bgr_image(types, header, overlay)
+            if "overlay/compressed" in wanted:
+                made["overlay/compressed"] = messages.compressed_image(types, header, overlay)
+            if self._pictures is not None:
+                picture = cv2.imencode(".jpg", overlay, (cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY))[1]
+                file = self._pictures / f"{name + '_' if name else ''}{index:06d}.jpg"
+                file.write_bytes(picture.tobytes())
+        prefix = f"{NODE}/{name}/" if name else f"{NODE}/"
+        return [Message(prefix + topic, CAMERA_TOPICS[topic], frame.log_time, made[topic]) for topic in made]
+
+
+def _run(
+    source: FrameSource,
+    limit: int | None,
+    pipeline: Segmenter,
+    maker: _MessageMaker,
+    recording: Recording,
+    stages: dict[str, list[float]],
+    stop: threading.Event,
+) -> None:
+    """Record the frames from where the recording is; `stages` gets the seconds that each part of each took.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When `stop` was set; what was done until then is safe.
+    """
+    total = min((number for number in (source.count, limit) if number), default=None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    iterator = source.frames(recording.frames)
+    bad_said = 0
+    with Progress(*columns, console=ERR, disable=not ERR.is_terminal) as progress:
+        task = progress.add_task(source.path.name, total=total, completed=recording.frames)
+        while limit is None or recording.frames < limit:
+            if stop.is_set():
+                recording.commit()
+                raise KeyboardInterrupt
+            started = time.perf_counter()
+            frame = next(iterator, None)
+            if frame is None:
+                return
+            if isinstance(frame.image, ImageError):
+                bad_said += 1
+                if bad_said <= BAD_FRAMES_SAID:
+                    say(f"bad frame: {frame.image}")
+                if bad_said == BAD_FRAMES_SAID:
+                    say("further bad frames are only counted")
+                recording.add((), bad=True)
+            else:
+                read = time.perf_counter()
+                segmentation = pipeline([frame.image], confidence="confidence" in maker.wanted)[0]
+                segmented = time.perf_counter()
+                made = maker.messages_of(recording.frames, frame, frame.image, segmentation)
+                if recording.frames == recording.bad:  # the first that is good
+                    made.insert(0, maker.label_message(frame))
+                filled = time.perf_counter()
+                recording.add(made)
+                ended = time.perf_counter()
+                stages["read"].append(read - started)
+                for stage, seconds in pipeline.timings.items():
+                    stages[stage].append(seconds)
+                stages["messages"].append(filled - segmented)
+                stages["write"].append(ended - filled)
+                stages["all"].append(ended - started)
+            progress.update(task, completed=recording.frames)
+
+
+def _summarise(out: Path, recording: Recording, earlier: int, stages: dict[str, list[float]]) -> None:
+    before = f" ({earlier} of them in an earlier run)" if earlier else ""
+    OUT.print(f"{out}: {recording.frames} frames{before}, {recording.bad} bad", markup=False, soft_wrap=True)
+    if not stages:
+        return
+    table = Table("ms per frame", "p50", "p99")
+    for stage, seconds in stages.items():
+        p50, p99 = np.percentile(np.array(seconds) * 1e3, (50, 99))
+        table.add_row(stage, f"{p50:.1f}", f"{p99:.1f}")
+    OUT.print(table)
