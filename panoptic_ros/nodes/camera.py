@@ -168,7 +168,7 @@ class Camera:
         """Look after the subscription; returns why no image has come for `silence_timeout`, '' while all is well."""
         if self._subscription is None:
             return ""
-        silence = self.statistics.summary().silence
+        silence = self.statistics.silence()
         subject = ("silence", self.name)
         if silence < _TYPE_PATIENCE:
             self._reports.forget(subject)
