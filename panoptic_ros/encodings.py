@@ -12,6 +12,7 @@ rounding, as cv_bridge does it.  Where the header says less than a picture needs
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,9 @@ __all__ = ["ENCODINGS", "MAX_SIDE", "ImageError", "decompress", "to_bgr"]
 
 MAX_SIDE = 16384
 """The longest side of an image that is believed; 2**28 pixels in all."""
+
+MAX_JPEG_PIXELS_PER_BYTE = 1024
+"""Twice what a JPEG of one colour needs, one bit for 64 pixels; a corrupt size costs seconds to fill with grey."""
 
 
 class ImageError(ValueError):
@@ -208,9 +212,10 @@ def decompress(data: Any, format: str) -> Frame:
     content = bytes(data)
     if content.startswith(b"\xff\xd8"):
         kind, (height, width) = "JPEG", _jpeg_size(content)
+        if height * width > MAX_JPEG_PIXELS_PER_BYTE * len(content):
+            raise ImageError(f"corrupt JPEG: {len(content)} bytes cannot hold {width}x{height} pixels")
     elif content.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind = "PNG"
-        width, height = (int.from_bytes(content[start : start + 4], "big") for start in (16, 20))
+        kind, (height, width) = "PNG", _png_size(content)
     else:
         raise ImageError(f"{len(content)} bytes with format {format!r} are neither JPEG nor PNG")
     _check_size(height, width)
@@ -227,6 +232,29 @@ def decompress(data: Any, format: str) -> Frame:
         return frame
     frame = _eight_bits(pixels)
     return frame
+
+
+def _png_size(content: bytes) -> tuple[int, int]:
+    """Height and width from a PNG's first chunk, after checking the lengths and sums of all (PNG specification, 5).
+
+    OpenCV checks them too, but first allocates what a corrupt one asks for, which takes seconds.
+
+    Raises
+    ------
+    ImageError
+        If a chunk is corrupt or the last one is not there.
+    """
+    position, kind = 8, b""
+    while kind != b"IEND":
+        end = position + 12 + int.from_bytes(content[position : position + 4], "big")
+        kind = content[position + 4 : position + 8]
+        total = zlib.crc32(memoryview(content)[position + 4 : end - 4]).to_bytes(4, "big")
+        if end > len(content) or content[end - 4 : end] != total or (position == 8 and kind != b"IHDR"):
+            raise ImageError(
+                f"truncated or corrupt PNG of {len(content)} bytes: the chunk at byte {position} is broken"
+            )
+        position = end
+    return int.from_bytes(content[20:24], "big"), int.from_bytes(content[16:20], "big")
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:
