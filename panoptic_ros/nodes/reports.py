@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import traceback
@@ -10,6 +11,13 @@ from typing import Any
 
 PERIOD = 5.0
 """Seconds between two lines about the same thing."""
+
+_MOST_SUBJECTS = 256  # subjects may hold what a broken message says, which has no bounds
+
+
+def kind_of(text: str) -> str:
+    """What two messages that differ in their numbers have in common: a subject."""
+    return re.sub(r"\d+", "#", text)
 
 
 class Reports:
@@ -71,7 +79,12 @@ class Reports:
             if said is not None and now - said < (self._period if period is None else period):
                 self._held_back[subject] = self._held_back.get(subject, 0) + 1
                 return
+            self._said.pop(subject, None)  # so that the oldest is first
             self._said[subject] = now
+            if len(self._said) > _MOST_SUBJECTS:
+                forgotten = next(iter(self._said))
+                self._said.pop(forgotten)
+                self._held_back.pop(forgotten, None)
             held_back = self._held_back.pop(subject, 0)
         more = f" (and {held_back} more like this since)" if held_back else ""
         # rclpy remembers each calling line's severity and refuses another one, so each has a line of its own.

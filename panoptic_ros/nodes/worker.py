@@ -21,7 +21,7 @@ from panoptic_ros.messages import image_to_bgr
 from panoptic_ros.nodes.camera import Camera, Frame
 from panoptic_ros.nodes.outputs import CameraOutputs
 from panoptic_ros.nodes.parameters import Settings
-from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.nodes.reports import Reports, kind_of
 from panoptic_ros.nodes.statistics import Drop
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -155,7 +155,8 @@ class Worker:
             image = image_to_bgr(frame.message)
         except ImageError as error:
             camera.statistics.dropped(Drop.BAD)
-            self._reports.error(("bad", camera.name), f"bad image on {camera.image_topic}: {error}")
+            subject = ("bad", camera.name, kind_of(str(error)))
+            self._reports.error(subject, f"bad image on {camera.image_topic}: {error}")
             return None
         except Exception as error:  # an image may be broken in ways that nobody thought of; the next one is looked at
             camera.statistics.dropped(Drop.BAD)

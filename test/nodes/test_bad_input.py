@@ -93,7 +93,9 @@ def test_no_good_frame_is_lost_among_bad_ones(
     assert after.dropped == {Drop.BAD: len(makers)}
     ros.until(lambda: len(results) == len(sent), "the results")
     assert [stamp_of(result) for result in results] == sent
-    assert len(node.log.find(f"bad image on {topic}", severity="error")) == 1  # rate-limited
+    lines = node.log.find(f"bad image on {topic}", severity="error")
+    assert len(lines) == len(set(lines)) <= len(bad)  # each kind is said, and said once in a while
+    assert len(lines) > 1
     assert not node.log.find("Traceback")
 
 

@@ -95,9 +95,10 @@ def test_stopping_waits_for_the_frame_that_is_in_the_network(ros: Ros, source: F
 class Process:
     """The node as the robot starts it."""
 
-    def __init__(self, ros: Ros, *arguments: str) -> None:
+    def __init__(self, ros: Ros, *arguments: str, code: str = "") -> None:
         environment = os.environ | {"ROS_DOMAIN_ID": str(ros.domain), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "panoptic_ros.nodes.panoptic_node", "--ros-args", *arguments]
+        program = ["-c", code] if code else ["-m", "panoptic_ros.nodes.panoptic_node"]
+        command = [sys.executable, *program, "--ros-args", *arguments]
         self._process = subprocess.Popen(
             command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -135,6 +136,26 @@ def test_a_signal_during_the_start_ends_the_process_cleanly(ros: Ros, delay: flo
     process = Process(ros)
     time.sleep(delay)
     status, output = process.stop(signal.SIGINT)
+    assert status == 0, output
+    assert "Traceback" not in output
+
+
+def test_a_model_that_loads_for_minutes_does_not_hold_up_the_end(ros: Ros) -> None:
+    code = """
+import time
+from panoptic_ros.nodes.panoptic_node import main
+from panoptic_ros.pipeline import Pipeline
+Pipeline.load = classmethod(lambda *_, **__: time.sleep(600))
+raise SystemExit(main())
+"""
+    process = Process(ros, code=code)
+    client = ros.peer.create_client(GetState, "/panoptic_node/get_state")
+    ros.until(client.service_is_ready, "the node", START_TIMEOUT)
+    ros.peer.destroy_client(client)
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE  # it answers while it loads
+    begin = time.monotonic()
+    status, output = process.stop(signal.SIGTERM)
+    assert time.monotonic() - begin < 10
     assert status == 0, output
     assert "Traceback" not in output
 

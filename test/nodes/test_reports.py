@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.nodes.reports import Reports, kind_of
 
 
 class Log:
@@ -38,6 +38,15 @@ def test_subjects_do_not_hide_each_other() -> None:
     reports.error(("bad", "front"), "front is broken")
     reports.error(("bad", "left"), "left is broken")
     assert [text for _, text in log.lines] == ["front is broken", "left is broken"]
+
+
+def test_messages_that_differ_in_numbers_are_of_one_kind_and_kinds_do_not_pile_up() -> None:
+    assert kind_of("12 bytes, expected 34") == kind_of("5 bytes, expected 678") != kind_of("12 rows")
+    log = Log()
+    reports = Reports(log, clock=Steady())
+    for number in range(5000):
+        reports.error(number, "broken")
+    assert len(reports._said) < 1000
 
 
 def test_once_is_never_repeated_and_forgotten_trouble_is_said_again() -> None:
