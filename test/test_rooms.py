@@ -27,6 +27,7 @@ ROOMS = (
     "messages",
     "frames",
     "bags",
+    "recording",
     "nodes",
     "commands",
 )

@@ -15,23 +15,11 @@ from panoptic_ros import messages
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes
+from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.segmentation import PanopticSegmentation
 
-CAMERA_TOPICS = {
-    "panoptic": "sensor_msgs/msg/Image",
-    "semantic": "sensor_msgs/msg/Image",
-    "confidence": "sensor_msgs/msg/Image",
-    "instance_ids": "sensor_msgs/msg/Image",
-    "instances": "vision_msgs/msg/Detection2DArray",
-    "overlay": "sensor_msgs/msg/Image",
-    "overlay/compressed": "sensor_msgs/msg/CompressedImage",
-    "camera_info": "sensor_msgs/msg/CameraInfo",
-}
-"""The topics of each camera, below the node's name, and their types."""
-
-LABEL_TOPIC = "label_info"
 RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC})
 
 _LATCHED = QoSProfile(
@@ -65,7 +53,7 @@ class LabelOutput:
     def __init__(self, node: Node, types: MessageTypes, reports: Reports) -> None:
         self._node = node
         self._types = types
-        self._publisher = _create(node, types, f"~/{LABEL_TOPIC}", "vision_msgs/msg/LabelInfo", _LATCHED, reports)
+        self._publisher = _create(node, types, f"~/{LABEL_TOPIC}", LABEL_TYPE, _LATCHED, reports)
 
     def publish(self, labels: LabelSet) -> None:
         """Say what the ids mean from now on, to those who listen and those who will."""

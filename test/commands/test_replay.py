@@ -24,7 +24,6 @@ from panoptic_ros import messages
 from panoptic_ros.commands import replay
 from panoptic_ros.commands.main import app
 from panoptic_ros.messages import BagMessageTypes
-from panoptic_ros.messages.topics import CAMERA_TOPICS
 from panoptic_ros.recording import Recording
 
 TYPES = BagMessageTypes()
@@ -79,11 +78,6 @@ def _messages(path: Path, topic: str) -> list[Any]:
             for connection, _, data in reader.messages()
             if connection.topic == topic
         ]
-
-
-def test_the_topics_are_those_of_the_node() -> None:
-    outputs = pytest.importorskip("panoptic_ros.nodes.outputs", reason="needs rclpy")
-    assert outputs.CAMERA_TOPICS == CAMERA_TOPICS
 
 
 def test_a_folder_of_images(run: Run, folder: Path, tmp_path: Path) -> None:
