@@ -268,7 +268,9 @@ class PanopticNode(LifecycleNode):
             self._worker.wake()
 
     def _give_up(self, host: ModelHost, loaded: Loaded) -> None:
-        if isinstance(loaded.error, (ValueError, OSError)):
+        from panoptic_ros.pipeline import OutOfMemory  # here, because torch takes seconds to import
+
+        if isinstance(loaded.error, (ValueError, OSError, OutOfMemory)):  # whose messages say it all
             self.get_logger().error(host.error)
         elif loaded.error is not None:
             self._reports.exception("model", host.error, loaded.error)

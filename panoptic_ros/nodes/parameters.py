@@ -135,8 +135,8 @@ class NodeParameters:
     node:
         The node; its overrides (YAML, ``-p``) are taken.
     on_change:
-        Called with the settings to come before a change is accepted; a ValueError or OSError that it raises refuses
-        the change, with its message as the reason.
+        Called with the settings to come before a change is accepted; a ValueError, OSError or RuntimeError that it
+        raises refuses the change, with its message as the reason.
     reserved:
         Names that a camera may not have.
 
@@ -208,7 +208,7 @@ class NodeParameters:
             candidate.decode_options()
             if candidate != self.settings:
                 self._on_change(candidate)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.settings = candidate
         return SetParametersResult(successful=True)
