@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
@@ -24,7 +26,20 @@ def change(ros: Ros, transition: int) -> bool:
 
 
 def state(ros: Ros) -> int:
-    return int(ros.call(GetState, "/panoptic_node/get_state", GetState.Request()).current_state.id)
+    """The node's state, asked for again until it answers: a server drops what it answers to a client it just met."""
+    client = ros.peer.create_client(GetState, "/panoptic_node/get_state")
+    ros.until(client.service_is_ready, "the node", START_TIMEOUT)
+    answers: list[Any] = []
+
+    def ask() -> list[Any]:
+        future = client.call_async(GetState.Request())
+        ros.spin(0.2)
+        answers.extend([future.result()] if future.done() else [])
+        return answers
+
+    ros.until(ask, "the state of the node")
+    ros.peer.destroy_client(client)
+    return int(answers[0].current_state.id)
 
 
 def test_it_starts_by_itself(ros: Ros, source: FakeSource) -> None:
@@ -92,6 +107,20 @@ def test_stopping_waits_for_the_frame_that_is_in_the_network(ros: Ros, source: F
     assert summary.received == summary.processed + sum(summary.dropped.values())
 
 
+@pytest.fixture
+def start(ros: Ros) -> Iterator[Callable[..., Process]]:
+    """Starts the node as a process, which has ended when the test has."""
+    processes: list[Process] = []
+
+    def start_process(*arguments: str, code: str = "") -> Process:
+        processes.append(Process(ros, *arguments, code=code))
+        return processes[-1]
+
+    yield start_process
+    for process in processes:
+        process.kill()
+
+
 class Process:
     """The node as the robot starts it."""
 
@@ -107,16 +136,19 @@ class Process:
         """Send the signal, if any; returns exit status and output."""
         if number is not None:
             self._process.send_signal(number)
-        try:
-            output, _ = self._process.communicate(timeout=START_TIMEOUT)
-        finally:
-            self._process.kill()
+        output, _ = self._process.communicate(timeout=START_TIMEOUT)
         return self._process.returncode, output.decode()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_process_cleanly_while_frames_come(ros: Ros, number: int) -> None:
-    process = Process(ros, "-p", "model:=yolo_panoptic_small", "-p", "threads:=1")
+def test_a_signal_ends_the_process_cleanly_while_frames_come(
+    start: Callable[..., Process], ros: Ros, number: int
+) -> None:
+    process = start("-p", "model:=yolo_panoptic_small", "-p", "threads:=1")
     results = ros.listen(Image, "/panoptic_node/overlay")
     camera = ros.publisher(Image, "/camera/image_raw")
     ros.connected(camera, START_TIMEOUT)
@@ -132,15 +164,17 @@ def test_a_signal_ends_the_process_cleanly_while_frames_come(ros: Ros, number: i
 
 
 @pytest.mark.parametrize("delay", [0.7, 1.5])
-def test_a_signal_during_the_start_ends_the_process_cleanly(ros: Ros, delay: float) -> None:
-    process = Process(ros)
+def test_a_signal_during_the_start_ends_the_process_cleanly(
+    start: Callable[..., Process], ros: Ros, delay: float
+) -> None:
+    process = start()
     time.sleep(delay)
     status, output = process.stop(signal.SIGINT)
     assert status == 0, output
     assert "Traceback" not in output
 
 
-def test_a_model_that_loads_for_minutes_does_not_hold_up_the_end(ros: Ros) -> None:
+def test_a_model_that_loads_for_minutes_does_not_hold_up_the_end(start: Callable[..., Process], ros: Ros) -> None:
     code = """
 import time
 from panoptic_ros.nodes.panoptic_node import main
@@ -148,10 +182,7 @@ from panoptic_ros.pipeline import Pipeline
 Pipeline.load = classmethod(lambda *_, **__: time.sleep(600))
 raise SystemExit(main())
 """
-    process = Process(ros, code=code)
-    client = ros.peer.create_client(GetState, "/panoptic_node/get_state")
-    ros.until(client.service_is_ready, "the node", START_TIMEOUT)
-    ros.peer.destroy_client(client)
+    process = start(code=code)
     assert state(ros) == State.PRIMARY_STATE_ACTIVE  # it answers while it loads
     begin = time.monotonic()
     status, output = process.stop(signal.SIGTERM)
@@ -160,23 +191,27 @@ raise SystemExit(main())
     assert "Traceback" not in output
 
 
-def test_wrong_parameters_end_the_process_with_a_sentence(ros: Ros) -> None:
-    status, output = Process(ros, "-p", "score_threshold:=2.0", "-p", "precision:=fp8").stop(None)
+def test_wrong_parameters_end_the_process_with_a_sentence(start: Callable[..., Process], ros: Ros) -> None:
+    status, output = start("-p", "score_threshold:=2.0", "-p", "precision:=fp8").stop(None)
     assert status == 1
     assert "score_threshold" in output
     assert "precision: expected one of fp32, fp16, bf16, got 'fp8'" in output
     assert "Traceback" not in output
 
 
-def test_a_parameter_file_that_is_not_there_ends_the_process_with_a_sentence(ros: Ros, tmp_path: Path) -> None:
-    status, output = Process(ros, "--params-file", str(tmp_path / "nowhere.yaml")).stop(None)
+def test_a_parameter_file_that_is_not_there_ends_the_process_with_a_sentence(
+    start: Callable[..., Process], ros: Ros, tmp_path: Path
+) -> None:
+    status, output = start("--params-file", str(tmp_path / "nowhere.yaml")).stop(None)
     assert status == 1
     assert "nowhere.yaml" in output
     assert "Traceback" not in output
 
 
-def test_a_transition_that_the_state_does_not_allow_does_not_end_the_process(ros: Ros) -> None:
-    process = Process(ros, "-p", "autostart:=false")
+def test_a_transition_that_the_state_does_not_allow_does_not_end_the_process(
+    start: Callable[..., Process], ros: Ros
+) -> None:
+    process = start("-p", "autostart:=false")
     client = ros.peer.create_client(ChangeState, "/panoptic_node/change_state")
     ros.until(client.service_is_ready, "the node", START_TIMEOUT)
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
