@@ -321,6 +321,9 @@ class PanopticNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit status."""
+    # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
+    # wants a core too, one frame in twenty then took ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stop = threading.Event()
     # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
     for number in (signal.SIGINT, signal.SIGTERM):
