@@ -96,7 +96,7 @@ def drive(node: NodeProcess, peer: Peer, pictures: Sequence[NDArray[np.uint8]]) 
         model = peer.record.status("model")
         if model.is_error:
             raise DemoError(f"the node cannot run {model.values.get('model')}: {model.sentence}")
-        return peer.connected() and "trained" in model.values
+        return peer.connected() and "untrained" in model.values
 
     if not peer.spin(LOADING_PATIENCE, until=ready):
         sentence = peer.record.status("model").sentence
@@ -146,12 +146,19 @@ def write_video(record: Record, path: Path) -> None:
     video.release()
 
 
+def training(model: Mapping[str, str]) -> str:
+    """What the network's weights are worth, in two words, from the values of the node's diagnostics."""
+    untrained = model.get("untrained", "nothing")
+    if untrained == "nothing":
+        return "trained network"
+    return "untrained network" if "detector" in untrained else "untrained heads"
+
+
 def write_sheet(record: Record, truths: Sequence[NDArray[np.int32]], path: Path) -> None:
     """Some frames in rows: the camera's picture, the published overlay, and the labels the street was drawn with."""
     shown = np.linspace(0, len(record.received[OVERLAY]) - 1, SHEET_ROWS).astype(int).tolist()
     labels = LabelSet.load("cityscapes")
-    trained = record.status("model").values.get("trained") == "true"
-    titles = ["the camera's frame", f"what the node published ({'' if trained else 'un'}trained network)"]
+    titles = ["the camera's frame", f"what the node published ({training(record.status('model').values)})"]
     titles += ["what was drawn: a perfect network's answer"] * bool(truths)
     rows = []
     for index, (number, overlay) in enumerate(overlays(record)):
@@ -223,10 +230,14 @@ def report(record: Record, out: Path) -> None:
         counts.add_row(topic, kind.replace("/msg/", "/"), str(len(record.received[topic])))
     console.print(counts)
     model = record.status("model")
-    if model.values["trained"] != "true":
+    worth = training(model.values)
+    if worth != "trained network":
+        meaning = (
+            "stuff stays void and masks are boxes" if worth == "untrained heads" else "what it finds means nothing"
+        )
         console.print(
-            f"[bold yellow]The network is untrained[/] ({model.sentence}): the node, its topics and its times are "
-            "real, the classes and instances it finds here mean nothing."
+            f"[bold yellow]{worth.capitalize()}[/] ({model.sentence}): the node, its topics and its times are real, "
+            f"but {meaning}."
         )
 
 

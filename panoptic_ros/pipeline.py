@@ -42,7 +42,7 @@ class Pipeline:
     device:
         Where the network runs.
     untrained:
-        The parts of the network that have random weights.
+        The parts of the network that have random weights, by name.
     options:
         The thresholds; may be replaced at any time, the next call takes them.
     timings:
@@ -54,7 +54,7 @@ class Pipeline:
         self.engine_name = engine.name
         self.labels: LabelSet = model.labels
         self.device = engine.device
-        self.untrained = model.untrained
+        self.untrained = tuple(sorted(model.untrained))
         self.options: DecodeOptions = config.decode
         self.timings: dict[str, float] = {}
         self._model = model

@@ -44,9 +44,7 @@ class Segmenter(Protocol):
 
     labels: LabelSet
     timings: dict[str, float]
-
-    @property
-    def trained(self) -> bool: ...
+    untrained: tuple[str, ...]
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]: ...
 
@@ -105,8 +103,8 @@ def replay(
                     pipeline = _load(model, weights, device, engine)
                     if pictures is not None:
                         pictures.mkdir(parents=True, exist_ok=True)
-                if not pipeline.trained:
-                    say("note: not every part of the network has weights from a file; those parts' results are random")
+                if pipeline.untrained:
+                    say(f"note: untrained, and their results mean nothing: {', '.join(pipeline.untrained)}")
                 maker = _MessageMaker(types, pipeline.labels, wanted, names, pictures)
                 with _stop_flag() as stop:
                     _run(frames, limit, pipeline, maker, recording, stages, stop)

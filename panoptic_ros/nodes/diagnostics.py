@@ -46,7 +46,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
             "engine": pipeline.engine_name,
             "precision": settings.precision,
             "device": str(pipeline.device),
-            "trained": str(pipeline.trained).lower(),
+            "untrained": ", ".join(pipeline.untrained) or "nothing",
             "device memory (MiB)": f"{pipeline.device_memory() / 2**20:.0f}",
         }
         level, message = DiagnosticStatus.OK, "the model runs"

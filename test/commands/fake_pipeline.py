@@ -23,7 +23,7 @@ PART_FRAMES = 4
 class FakePipeline:
     """Segments by brightness; waits ``FAKE_SECONDS`` a frame."""
 
-    trained = True
+    untrained = ()
 
     def __init__(self) -> None:
         self.labels = LabelSet.load("cityscapes")

@@ -230,7 +230,7 @@ def test_diagnostics_tell_rates_ages_model_and_memory(ros: Ros, source: FakeSour
     assert model["model"] == "fake"
     assert model["engine"] == "fake"
     assert model["device"] == "cpu"
-    assert model["trained"] == "false"
+    assert model["untrained"] == "everything"
     assert model["device memory (MiB)"] == "3"
     values = {pair.key: pair.value for pair in status["panoptic_node: camera"].values}
     assert status["panoptic_node: camera"].level == b"\x00"
