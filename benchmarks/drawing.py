@@ -6,10 +6,11 @@ Run ``python benchmarks/drawing.py [THREADS]``.
 from __future__ import annotations
 
 import sys
-import time
+from functools import partial
 
 import cv2
 import numpy as np
+from timing import measure, report
 
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.labels import LabelSet
@@ -33,22 +34,17 @@ def street(width: int, height: int, labels: LabelSet) -> PanopticSegmentation:
     return PanopticSegmentation.from_ids(ids, labels.thing_ids)
 
 
-def main() -> None:
-    """Print the median and the 90th percentile over `RUNS` overlays for each size."""
-    cv2.setNumThreads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+def main(threads: int = 1) -> dict[str, object]:
+    """Time `RUNS` overlays for each size, with `threads` of OpenCV's."""
+    cv2.setNumThreads(threads)
     labels = LabelSet.load("cityscapes")
-    print(f"{CARS} cars, {RUNS} runs, OpenCV threads: {cv2.getNumThreads()}")
+    alternatives = {}
     for width, height in ((640, 384), (1280, 720), (2048, 1024)):
-        painter = OverlayPainter(labels)
-        segmentation = street(width, height, labels)
         frame = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        times = []
-        for _ in range(RUNS):
-            start = time.perf_counter()
-            painter(frame, segmentation)
-            times.append(1e3 * (time.perf_counter() - start))
-        print(f"{width:5d}x{height:<5d} median {np.median(times):5.2f} ms   p90 {np.percentile(times, 90):5.2f} ms")
+        alternatives[f"{width}x{height}"] = partial(OverlayPainter(labels), frame, street(width, height, labels))
+    seconds = measure(alternatives, repeats=RUNS)
+    return {"overlay": report(f"overlay, {CARS} cars, {cv2.getNumThreads()} threads of OpenCV", seconds)}
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
