@@ -153,6 +153,13 @@ class Peer:
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
+    def wait(self, condition: Callable[[], object], timeout: float) -> bool:
+        """Take messages until a condition holds, at most for `timeout` seconds; returns whether it does."""
+        end = time.monotonic() + timeout
+        while not (holds := bool(condition())) and time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+        return holds
+
     def until(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
         """Take messages until a condition holds.
 
@@ -161,11 +168,8 @@ class Peer:
         TimeoutError
             If it does not within `timeout` seconds.
         """
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError(f"waited {timeout:.0f} s in vain for {what}")
-            self._executor.spin_once(timeout_sec=0.05)
+        if not self.wait(condition, timeout):
+            raise TimeoutError(f"waited {timeout:.0f} s in vain for {what}")
 
     def connect(self) -> None:
         """Wait until the node has its model and listens to the camera."""
@@ -196,6 +200,6 @@ class Peer:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if status.name == f"{NODE}: model":
-                self.model_ready = "trained" in values
+                self.model_ready = "device memory (MiB)" in values  # there only once it runs
             elif status.name == f"{NODE}: camera":
                 self.values = {key: float(value) for key, value in values.items() if value}
