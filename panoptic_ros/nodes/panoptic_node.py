@@ -324,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
     # wants a core too, one frame in twenty then took ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # The executor's thread otherwise keeps the interpreter for 5 ms whenever the worker's publishing gave it away, which
+    # Whenever publishing gives the interpreter away, the executor's thread otherwise keeps it for up to 5 ms, which
     # doubled the node's own time.
     sys.setswitchinterval(0.0005)
     stop = threading.Event()
