@@ -5,8 +5,8 @@ of small integers: the best semantic class of each pixel and the instance that w
 map of *labels* (the classes, void, the instances) and describes that map by its horizontal runs.  Runs are few, so that
 areas, boxes and the removal of small stuff cost next to nothing beside the one gather that writes the ids.
 
-Two functions have a branch for the CPU, through OpenCV, because the same arithmetic in torch took 4 to 9 times as long
-there (`benchmarks/decode.py`); tests hold both branches against one literal transcription.
+Scaling and pasting have a branch for the CPU, through OpenCV and BLAS, because the same arithmetic in torch took 4 to 9
+times as long there; tests hold both branches against one literal transcription.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,9 +37,19 @@ def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Te
     Returns
     -------
     classes, best:
-        (height, width) int16 class index, the lower one of a tie, and (height, width) float32 its logit.
+        (height, width) int16 class index, the lower one of a tie, C where a logit that it comes from is not finite; and
+        (height, width) float32 the best class's logit.
     """
     logits = logits.float()
+    broken = ~logits.isfinite().all(dim=0)
+    if not bool(broken.any()):
+        return _upsample_argmax(logits, height, width)
+    classes, best = _upsample_argmax(logits.masked_fill(broken, 0.0), height, width)
+    reach = F.interpolate(broken[None, None].float(), size=(height, width), mode="bilinear", align_corners=False)
+    return classes.masked_fill(reach[0, 0] > 0, len(logits)), best
+
+
+def _upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     if logits.is_cuda:
         scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
         best, classes = scaled.max(dim=0)
@@ -85,8 +96,8 @@ def confidence_map(logits: Tensor, best: Tensor) -> Tensor:
 def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """Which instance each pixel of a frame belongs to: of those whose mask covers it, the first in order.
 
-    A mask is scaled bilinearly (half-pixel centres, edges repeated) to its box snapped outward to whole pixels, and
-    covers the pixels where it exceeds the threshold.
+    A mask is scaled bilinearly to its box (half-pixel centres, edges repeated) and covers the pixels whose centre lies
+    in the box and where it exceeds the threshold there.
 
     Parameters
     ----------
@@ -101,26 +112,33 @@ def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, thresho
     """
     if masks.is_cuda:
         return _paste_flat(masks, boxes, height, width, threshold)
-    count = len(masks)
+    count, side = masks.shape[0], masks.shape[-1]
     winners = np.full((height, width), count, dtype=np.int16)
-    corners = _snap(boxes).tolist()
+    low, high = (bounds.tolist() for bounds in _pixels(boxes, height, width))
+    extents = boxes.float().numpy(force=True)
     grids = masks.float().numpy(force=True)
     for index in range(count - 1, -1, -1):  # the most important last, on top
-        left, top, right, bottom = corners[index]
-        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-        if x0 >= x1 or y0 >= y1:
+        (left, top), (right, bottom), (x0, y0, x1, y1) = low[index], high[index], extents[index]
+        if left >= right or top >= bottom:
             continue
-        mask = cv2.resize(grids[index], (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-        covered = mask[y0 - top : y1 - top, x0 - left : x1 - left] > threshold
-        winners[y0:y1, x0:x1][covered] = index
+        rows = _tent(np.arange(top, bottom, dtype=np.float32), y0, y1, side)
+        columns = _tent(np.arange(left, right, dtype=np.float32), x0, x1, side)
+        winners[top:bottom, left:right][rows @ grids[index] @ columns.T > threshold] = index
     return torch.from_numpy(winners)
 
 
-def _snap(boxes: Tensor) -> Tensor:
-    """(N, 4) int64, boxes snapped outward to whole pixels, at least one wide and high."""
-    low = boxes[:, :2].floor()
-    high = torch.maximum(boxes[:, 2:].ceil(), low + 1)
-    return torch.cat((low, high), dim=1).long()
+def _pixels(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The first column and row, and those after the last, of the pixels whose centres lie in each box: (N, 2) int64."""
+    bounds = (boxes.float() - 0.5).ceil().long()
+    limit = bounds.new_tensor((width, height))
+    return bounds[:, :2].clamp(min=0), torch.minimum(bounds[:, 2:], limit)
+
+
+def _tent(pixels: NDArray[np.float32], start: float, stop: float, side: int) -> NDArray[np.float32]:
+    """(P, S): the weights of linear interpolation between S cells that span start to stop, at pixels' centres."""
+    position = ((pixels + 0.5 - start) * (side / (stop - start)) - 0.5).clip(0, side - 1)
+    weights = 1.0 - np.abs(position[:, None] - np.arange(side, dtype=np.float32))
+    return np.maximum(weights, 0.0, out=weights)
 
 
 def _paste_flat(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
@@ -131,23 +149,23 @@ def _paste_flat(masks: Tensor, boxes: Tensor, height: int, width: int, threshold
     count, side = masks.shape[0], masks.shape[-1]
     winners = torch.full((height * width,), count, dtype=torch.int32, device=masks.device)
     if count:
-        corners = _snap(boxes)
-        low = corners[:, :2].clamp(min=0)
-        high = torch.minimum(corners[:, 2:], corners.new_tensor((width, height)))
+        low, high = _pixels(boxes, height, width)
         extent = (high - low).clamp(min=0)
-        ends = extent.prod(dim=1).cumsum(dim=0)
+        areas = extent.prod(dim=1)
+        ends = areas.cumsum(dim=0)
         total = int(ends[-1])
         grids = masks.float().reshape(-1)
-        full = corners[:, 2:] - corners[:, :2]
+        corner = boxes[:, :2].float()
+        scale = side / (boxes[:, 2:].float() - corner)
         for start in range(0, total, PIXELS_AT_ONCE):
             flat = torch.arange(start, min(start + PIXELS_AT_ONCE, total), device=masks.device)
             owner = torch.searchsorted(ends, flat, right=True)
-            inside = flat - (ends - extent.prod(dim=1))[owner]
+            inside = flat - (ends - areas)[owner]
             row = torch.div(inside, extent[owner, 0], rounding_mode="floor")
             y = low[owner, 1] + row
             x = low[owner, 0] + inside - row * extent[owner, 0]
-            u = (((x - corners[owner, 0]) + 0.5) * side / full[owner, 0] - 0.5).clamp(0, side - 1)
-            v = (((y - corners[owner, 1]) + 0.5) * side / full[owner, 1] - 0.5).clamp(0, side - 1)
+            u = ((x + 0.5 - corner[owner, 0]) * scale[owner, 0] - 0.5).clamp(0, side - 1)
+            v = ((y + 0.5 - corner[owner, 1]) * scale[owner, 1] - 0.5).clamp(0, side - 1)
             u0, v0 = u.long(), v.long()
             u1, v1 = (u0 + 1).clamp(max=side - 1), (v0 + 1).clamp(max=side - 1)
             above, below = (owner * side + v0) * side, (owner * side + v1) * side
@@ -173,7 +191,8 @@ def merge(
 ) -> PanopticSegmentation:
     """Things over stuff, small stuff removed (thesis section 3.4.1): the panoptic segmentation of one frame.
 
-    Pixels whose semantic class is a thing and that no instance covers are void.
+    Stuff of one class is one segment, and it is small by its whole area, as in Panoptic FPN.  Pixels whose semantic
+    class is a thing and that no instance covers are void.
 
     Parameters
     ----------

@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from panoptic_ros.configuration import from_mapping, read_yaml
 from panoptic_ros.resources import find_config
 
 VOID_NAME = "void"
@@ -105,26 +104,8 @@ class LabelSet:
         ------
         FileNotFoundError
             If there is no such file.
-        ValueError
-            If the file is not a label set; the message names the file and what is wrong.
+        ConfigurationError
+            If the file is not a label set; the message names the file, the key and what was expected.
         """
         path = find_config("labels", str(name))
-        with path.open(encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-        try:
-            return cls(name=str(content["name"]), labels=tuple(_label(entry) for entry in content["labels"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: not a label set ({error!r}); expected keys name and labels, "
-                "each label with id, name, is_thing and color [R, G, B]"
-            ) from error
-
-
-def _label(entry: dict[str, Any]) -> Label:
-    red, green, blue = entry["color"]
-    return Label(
-        id=int(entry["id"]),
-        name=str(entry["name"]),
-        is_thing=bool(entry["is_thing"]),
-        color=(int(red), int(green), int(blue)),
-    )
+        return from_mapping(cls, read_yaml(path), str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +108,7 @@ class Pipeline:
             load_weights(network, Path(weights).expanduser())
         try:
             return cls(model, config, network, ENGINES[engine](network, found, precision))
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{found} has too little memory for {model}: {error}") from error
 
     @staticmethod
@@ -166,21 +165,11 @@ class Pipeline:
             self._synchronize()
             ran = time.perf_counter()
             values = self._model.decode(outputs, letterboxes, self.options, confidence)
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{self.device} has too little memory for {len(frames)} frames: {error}") from error
         ended = time.perf_counter()
         self.timings = {"prepare": prepared - started, "network": ran - prepared, "decode": ended - ran}
         return values
-
-    def replace_options(self, **changes: object) -> None:
-        """Change some thresholds.
-
-        Raises
-        ------
-        ValueError
-            If a value is out of its range; nothing changes then.
-        """
-        self.options = dataclasses.replace(self.options, **changes)  # type: ignore[arg-type]
 
     def device_memory(self) -> int:
         """Bytes of GPU memory that this process has reserved, 0 on the CPU."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import literal
 import numpy as np
 import pytest
 import torch
@@ -12,45 +11,6 @@ from hypothesis import strategies as st
 
 from panoptic_ros import fusion
 from panoptic_ros.segmentation import PanopticSegmentation
-
-
-def sample(plane: np.ndarray, y: float, x: float) -> float:
-    """Bilinear interpolation at cell coordinates, edges repeated."""
-    height, width = plane.shape
-    y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
-    y0, x0 = int(y), int(x)
-    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
-    upper = plane[y0, x0] * (1 - (x - x0)) + plane[y0, x1] * (x - x0)
-    lower = plane[y1, x0] * (1 - (x - x0)) + plane[y1, x1] * (x - x0)
-    return float(upper * (1 - (y - y0)) + lower * (y - y0))
-
-
-def slow_upsample(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    scaled = np.zeros((height, width))
-    for y in range(height):
-        for x in range(width):
-            v = (y + 0.5) * plane.shape[0] / height - 0.5
-            u = (x + 0.5) * plane.shape[1] / width - 0.5
-            scaled[y, x] = sample(plane, v, u)
-    return scaled
-
-
-def slow_paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int, threshold: float) -> np.ndarray:
-    """For every pixel, the first mask in order that covers it."""
-    winners = np.full((height, width), len(masks))
-    for y in range(height):
-        for x in range(width):
-            for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-                left, top = math.floor(box[0]), math.floor(box[1])
-                right, bottom = max(math.ceil(box[2]), left + 1), max(math.ceil(box[3]), top + 1)
-                if not (left <= x < right and top <= y < bottom):
-                    continue
-                v = (y - top + 0.5) * mask.shape[0] / (bottom - top) - 0.5
-                u = (x - left + 0.5) * mask.shape[1] / (right - left) - 0.5
-                if sample(mask, v, u) > threshold:
-                    winners[y, x] = index
-                    break
-    return winners
 
 
 def slow_merge(
@@ -84,7 +44,7 @@ def masks_and_boxes(seed: int, count: int, height: int, width: int) -> tuple[tor
 def test_paste_equals_the_literal_rule_on_both_branches(seed: int, count: int, threshold: float) -> None:
     height, width = 17, 23
     masks, boxes = masks_and_boxes(seed, count, height, width)
-    expected = slow_paste(masks.numpy(), boxes.numpy(), height, width, threshold)
+    expected = literal.paste(masks.numpy(), boxes.numpy(), height, width, threshold)
     for paste in (fusion.paste_by_rank, fusion._paste_flat):
         winners = paste(masks, boxes, height, width, threshold)
         assert winners.dtype == torch.int16
@@ -100,7 +60,7 @@ def test_flat_paste_in_several_goes_equals_one(monkeypatch: pytest.MonkeyPatch) 
 
 def test_upsampled_argmax_equals_the_literal_one() -> None:
     logits = torch.randn((5, 4, 6), generator=torch.Generator().manual_seed(1))
-    scaled = np.stack([slow_upsample(plane, 13, 21) for plane in logits.numpy()])
+    scaled = np.stack([literal.upsample(plane, 13, 21) for plane in logits.numpy()])
     classes, best = fusion.upsample_argmax(logits, 13, 21)
     np.testing.assert_array_equal(classes.numpy(), scaled.argmax(axis=0))
     np.testing.assert_allclose(best.numpy(), scaled.max(axis=0), atol=1e-5)
@@ -111,9 +71,26 @@ def test_ties_go_to_the_lower_class() -> None:
     assert classes.eq(0).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_void_as_far_as_it_reaches(value: float) -> None:
+    logits = torch.randn((3, 6, 8), generator=torch.Generator().manual_seed(3))
+    clean, _ = fusion.upsample_argmax(logits, 24, 32)
+    logits[1, 2, 3] = value
+    classes, _ = fusion.upsample_argmax(logits, 24, 32)
+    reached = literal.upsample(np.eye(6)[2][:, None] * np.eye(8)[3], 24, 32) > 0
+    assert classes.numpy()[reached].tolist() == [3] * reached.sum()
+    np.testing.assert_array_equal(classes.numpy()[~reached], clean.numpy()[~reached])
+
+
+def test_a_small_instance_keeps_its_size() -> None:
+    boxes = torch.tensor([[10.9, 10.9, 13.1, 13.1]])
+    for paste in (fusion.paste_by_rank, fusion._paste_flat):
+        assert int((paste(torch.ones((1, 5, 5)), boxes, 20, 20, 0.5) == 0).sum()) == 4
+
+
 def test_confidence_is_the_softmax_of_the_scaled_logits() -> None:
     logits = torch.randn((6, 5, 7), generator=torch.Generator().manual_seed(2)) * 9
-    scaled = np.stack([slow_upsample(plane, 20, 28) for plane in logits.numpy()])
+    scaled = np.stack([literal.upsample(plane, 20, 28) for plane in logits.numpy()])
     exact = (np.exp(scaled) / np.exp(scaled).sum(axis=0)).max(axis=0)
     _, best = fusion.upsample_argmax(logits, 20, 28)
     np.testing.assert_allclose(fusion.confidence_map(logits, best).numpy(), exact, atol=1e-4)

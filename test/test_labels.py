@@ -42,7 +42,14 @@ def test_a_missing_set_lists_those_there_are() -> None:
         ("name: x\nlabels: [{id: 300, name: a, is_thing: true, color: [1, 2, 3]}]", "id 300"),
         ("name: x\nlabels: [{id: 1, name: a, is_thing: true, color: [1, 2, 300]}]", "300"),
         ("name: x\nlabels: []", "empty"),
-        ("- 1", "label set"),
+        ("- 1", "expected keys with values"),
+        ("name: [", "cannot be read as YAML"),
+        (
+            "name: x\nlabels: [{id: 1, name: a, is_thing: 'no', color: [1, 2, 3]}]",
+            r"labels\[0\]: is_thing: expected bool",
+        ),
+        ("name: x\nlabels: [{id: 3.7, name: a, is_thing: true, color: [1, 2, 3]}]", "id: expected int, got 3.7"),
+        ("name: x\nlabels: [{id: 1, name: a, is_thing: true, color: [1, 2, 3], colour: 1}]", "unknown key 'colour'"),
     ],
 )
 def test_a_broken_file_is_named_with_its_fault(tmp_path: Path, text: str, said: str) -> None:

@@ -14,6 +14,7 @@ CODE = Path(__file__).resolve().parents[1] / PACKAGE
 # From the ground floor up; a room may import itself and the rooms before it.
 ROOMS = (
     "segmentation",
+    "files",
     "resources",
     "configuration",
     "labels",

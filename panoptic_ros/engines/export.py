@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from panoptic_ros.files import written_whole
 from panoptic_ros.models.model import PanopticModel
 
 OPSET = 18
@@ -60,9 +61,5 @@ def export_onnx(model: PanopticModel, path: Path, height: int, width: int) -> No
     labels = graph.metadata_props.add()
     labels.key, labels.value = "labels", json.dumps([label.name for label in model.labels.labels])
     onnx.checker.check_model(graph, full_check=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        onnx.save(graph, str(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        onnx.save(graph, str(file))

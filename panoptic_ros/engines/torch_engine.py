@@ -32,6 +32,6 @@ class TorchEngine:
         """See `Engine`."""
         try:
             outputs: dict[str, Tensor] = self._model(images.to(dtype=self._dtype, memory_format=torch.channels_last))
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{self.device} has too little memory for {tuple(images.shape)}: {error}") from error
         return outputs

@@ -15,7 +15,7 @@ class DecodeOptions:
     Attributes
     ----------
     score_threshold:
-        A detection needs at least this score (objectness x class probability), in [0, 1].
+        A detection needs a higher score (objectness x class probability) than this, in [0, 1].
     nms_threshold:
         Of two detections of one class whose boxes overlap by more than this IoU, the better one stays, in [0, 1].
     mask_threshold:
@@ -23,8 +23,8 @@ class DecodeOptions:
     max_detections:
         The most instances of one frame, 0 to 999.
     stuff_area_fraction:
-        Stuff regions smaller than this share of the frame become void.  The thesis names no threshold; Panoptic FPN's
-        4096 px on 1024x2048 frames is 0.002, and a share means the same at every frame size.
+        Classes of stuff that cover less than this share of the frame become void.  The thesis names no threshold;
+        Panoptic FPN's 4096 px on 1024x2048 frames is 0.002, and a share means the same at every frame size.
     uncovered_things:
         What becomes of pixels whose best semantic class is a thing that no instance covers: ``void`` as in
         Panoptic FPN, or ``stuff``, the most probable stuff class as in JSIS-Net.

@@ -6,7 +6,6 @@ No file is ever unpickled.  A file is checked whole before the first parameter c
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from panoptic_ros.files import written_whole
 from panoptic_ros.models.backbones.darknet import Darknet
 from panoptic_ros.models.backbones.darknet_weights import check_darknet_weights, load_darknet_weights
 from panoptic_ros.models.model import PanopticModel
@@ -83,8 +83,7 @@ def check_weights(model: PanopticModel, path: Path) -> None:
             labels = (file.metadata() or {}).get("labels")
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file: {error}") from error
-    names = [label.name for label in model.labels.labels]
-    if labels is not None and json.loads(labels) != names:
+    if labels is not None and labels != _names(model):
         raise WeightsError(f"{path}: was made for other labels than {model.labels.name!r}: {labels}")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _compare(path, shapes, expected)
@@ -119,10 +118,11 @@ def save_weights(model: PanopticModel, path: Path) -> None:
         If the file cannot be written.
     """
     state: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {"labels": json.dumps([label.name for label in model.labels.labels]), "system": type(model).__name__}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(state, str(temporary), metadata=metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    metadata = {"labels": _names(model), "system": type(model).__name__}
+    with written_whole(path) as file:
+        save_file(state, str(file), metadata=metadata)
+
+
+def _names(model: PanopticModel) -> str:
+    """The names of the labels as JSON, which a weights file carries to say what its classes are."""
+    return json.dumps([label.name for label in model.labels.labels])

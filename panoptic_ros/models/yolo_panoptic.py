@@ -25,6 +25,7 @@ Where the thesis is silent, the choice and its reason:
 - Between the convolutions of the instance head: batch norm, and ReLU6 after each (two convolutions without a
   non-linearity between them would be one).
 - The mask's last bias starts at the logit of 0.6, about the share of its box that an object covers.
+- Small stuff is a class whose whole area is small, not each of its regions: a class of stuff is one segment.
 - Overlaps are resolved by objectness as the thesis says; a segment's published score is objectness x class probability.
 """
 
@@ -50,9 +51,9 @@ from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
-FEATURE_STRIDES = (4, 8, 16)
+TAP_STRIDES = (4, 8, 16)
 
-FEATURE_STRIDE = 4
+FUSED_STRIDE = 4
 """The three maps meet at a quarter of the input's sides ("1/16 the size of the input image")."""
 
 CROP_SIZE = {"deep": 20, "shallow": 40}
@@ -184,7 +185,7 @@ class InstanceHead(nn.Module):
         features:
             (F, h, w) of `InstanceFeatures`.
         semantic:
-            (C, h', w') semantic logits, of stride `FEATURE_STRIDE`.
+            (C, h', w') semantic logits, of stride `FUSED_STRIDE`.
         boxes, classes:
             (N, 4) x0, y0, x1, y1 in pixels of the input and (N,) the semantic class index of each detection.
 
@@ -193,7 +194,7 @@ class InstanceHead(nn.Module):
         (N, F + 1, S, S): the features and, of the semantic logits, the plane of the detection's class.
         """
         count, side = len(boxes), self.crop_size
-        height, width = (FEATURE_STRIDE * size for size in semantic.shape[-2:])
+        height, width = (FUSED_STRIDE * size for size in semantic.shape[-2:])
         centres = (torch.arange(side, device=boxes.device) + 0.5) / side
         x = (boxes[:, :1] + centres * (boxes[:, 2:3] - boxes[:, :1])) * (2.0 / width) - 1.0
         y = (boxes[:, 1:2] + centres * (boxes[:, 3:] - boxes[:, 1:2])) * (2.0 / height) - 1.0
@@ -231,12 +232,14 @@ class YoloPanoptic(PanopticModel):
 
     def __init__(self, labels: LabelSet, config: YoloPanopticConfig) -> None:
         super().__init__(labels)
+        if not labels.things:
+            raise ValueError(f"label set {labels.name!r} has no things, which are the classes of a detector")
         detector_config = DarknetConfig.load(config.cfg).with_classes(len(labels.things))
         taps = config.taps or detector_config.feature_taps(config.features)
         self.detector = Darknet(detector_config, taps=taps)
         strides = tuple(detector_config.strides[tap] for tap in taps)
-        if strides != FEATURE_STRIDES:
-            raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {FEATURE_STRIDES}")
+        if strides != TAP_STRIDES:
+            raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {TAP_STRIDES}")
         self.input_multiple = self.detector.input_multiple
         self.yolo = YoloDecoder(detector_config)
         self.fusion = FeatureFusion([detector_config.out_channels[tap] for tap in taps])
@@ -252,9 +255,12 @@ class YoloPanoptic(PanopticModel):
         self.register_buffer("class_ids", torch.tensor(labels.class_ids.tolist()), persistent=False)
         indices = [index for index, thing in enumerate(things) if thing]
         self.register_buffer("thing_classes", torch.tensor(indices, dtype=torch.int64), persistent=False)
+        indices = [index for index, thing in enumerate(things) if not thing]
+        self.register_buffer("stuff_classes", torch.tensor(indices, dtype=torch.int64), persistent=False)
         self.is_thing: Tensor
         self.class_ids: Tensor
         self.thing_classes: Tensor
+        self.stuff_classes: Tensor
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.
@@ -340,11 +346,10 @@ class YoloPanoptic(PanopticModel):
     ) -> PanopticSegmentation:
         """The value of one image (section 3.4.1)."""
         height, width = box.frame_height, box.frame_width
-        rows = slice(box.top // FEATURE_STRIDE, (box.top + box.height) // FEATURE_STRIDE)
-        columns = slice(box.left // FEATURE_STRIDE, (box.left + box.width) // FEATURE_STRIDE)
+        rows = slice(box.top // FUSED_STRIDE, (box.top + box.height) // FUSED_STRIDE)
+        columns = slice(box.left // FUSED_STRIDE, (box.left + box.width) // FUSED_STRIDE)
         logits = logits[:, rows, columns].float()
-        scores = _mean_confidence(logits)
-        classes, certainty = self._segment(logits, height, width, options, confidence)
+        classes, scores, certainty = self._segment(logits, height, width, options, confidence)
         scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
         offset = found.boxes.new_tensor((box.left, box.top) * 2)
         boxes = (found.boxes - offset) / scale
@@ -363,20 +368,32 @@ class YoloPanoptic(PanopticModel):
 
     def _segment(
         self, logits: Tensor, height: int, width: int, options: DecodeOptions, confidence: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """The semantic class index of each pixel (H, W), the number of classes for void, and its probability."""
-        considered = self.class_ids.new_tensor(range(len(self.labels)))
-        if options.uncovered_things == "stuff":
-            considered = considered[~self.is_thing]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The semantic segmentation of one image.
+
+        Returns
+        -------
+        (H, W) int16 class index, the number of classes for void; (C,) mean probability of each class where it wins; and
+        (H, W) probability of each pixel's class, if it is asked for.
+        """
+        count = len(self.labels)
+        only_stuff = options.uncovered_things == "stuff"
         only_detector = "semantic_head" in self.untrained and "detector" not in self.untrained
-        if only_detector or not len(considered):
+        if only_detector or (only_stuff and not len(self.stuff_classes)):
             # Only a detector was loaded: what an untrained head says is noise, and void is the honest label.
-            void = torch.full((height, width), len(self.labels), dtype=torch.int16, device=logits.device)
-            return void, torch.zeros((height, width), device=logits.device) if confidence else None
-        logits = logits[considered]
-        winners, best = fusion.upsample_argmax(logits, height, width)
-        classes = considered.to(torch.int16)[winners.int()] if len(considered) < len(self.labels) else winners
-        return classes, fusion.confidence_map(logits, best) if confidence else None
+            void = torch.full((height, width), count, dtype=torch.int16, device=logits.device)
+            certainty = torch.zeros((height, width), device=logits.device) if confidence else None
+            return void, logits.new_zeros(count), certainty
+        if only_stuff:
+            logits = logits[self.stuff_classes]
+        classes, best = fusion.upsample_argmax(logits, height, width)
+        certainty = fusion.confidence_map(logits, best) if confidence else None
+        scores = _mean_confidence(logits)
+        if only_stuff:
+            indices = torch.cat((self.stuff_classes, self.stuff_classes.new_tensor([count])))
+            classes = indices.to(torch.int16)[classes.int()]
+            scores = scores.new_zeros(count).index_copy_(0, self.stuff_classes, scores)
+        return classes, scores, certainty
 
 
 def _sample(maps: Tensor, grid: Tensor) -> Tensor:
@@ -389,6 +406,7 @@ def _sample(maps: Tensor, grid: Tensor) -> Tensor:
 def _mean_confidence(logits: Tensor) -> Tensor:
     """(C,) the mean probability of each class over the cells that it wins, 0 where it wins none: stuff's score."""
     best, classes = logits.flatten(1).softmax(dim=0).max(dim=0)
-    total = best.new_zeros(len(logits)).scatter_add_(0, classes, best)
-    count = best.new_zeros(len(logits)).scatter_add_(0, classes, torch.ones_like(best))
+    known = best.isfinite()
+    total = best.new_zeros(len(logits)).scatter_add_(0, classes, best.where(known, 0.0))
+    count = best.new_zeros(len(logits)).scatter_add_(0, classes, known.to(best.dtype))
     return total / count.clamp(min=1.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
+import literal
 import numpy as np
 import pytest
 import torch
@@ -135,16 +135,8 @@ def slow_decode(
         x0, y0, x1, y1 = (
             (clipped - torch.tensor([box.left, box.top] * 2)) / torch.tensor([box.scale_x, box.scale_y] * 2)
         ).tolist()
-        left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
-        scaled = F.interpolate(
-            mask[None, None], size=(bottom - top, right - left), mode="bilinear", align_corners=False
-        )
-        full = np.zeros((bottom, right), dtype=bool)
-        full[top:bottom, left:right] = scaled[0, 0].numpy() > options.mask_threshold
-        full = full[:height, :width]
-        free = np.zeros((height, width), dtype=bool)
-        free[: full.shape[0], : full.shape[1]] = full
-        ids[free & (ids == 0)] = labels[things[class_index]].id * 1000 + number
+        covered = literal.paste(mask[None].numpy(), [(x0, y0, x1, y1)], height, width, options.mask_threshold) == 0
+        ids[covered & (ids == 0)] = labels[things[class_index]].id * 1000 + number
 
     logits = outputs["semantic_logits"][index, :, box.top // 4 : (box.top + box.height) // 4]
     logits = logits[:, :, box.left // 4 : (box.left + box.width) // 4]
@@ -243,6 +235,39 @@ def test_a_detector_alone_leaves_stuff_void_and_masks_their_boxes(small: YoloPan
     assert thing.is_thing
     x0, y0, x1, y1 = thing.bbox
     assert thing.area == (x1 - x0) * (y1 - y0)
+
+
+@torch.inference_mode()
+def test_scores_and_confidence_of_stuff_speak_of_the_same_choice(decoder: YoloPanoptic) -> None:
+    """Car is the most probable everywhere, road the second: of stuff alone, road is nearly certain."""
+    outputs = scene(decoder, 0, images=1)
+    outputs["semantic_logits"][:] = -9.0
+    outputs["semantic_logits"][:, 13], outputs["semantic_logits"][:, 0] = 5.0, 3.0
+    options = DecodeOptions(max_detections=0, uncovered_things="stuff")
+    value = decoder.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], options, confidence=True)[0]
+    (road,) = value.segments
+    assert road.class_id == 7
+    assert value.confidence is not None
+    assert abs(road.score - value.confidence[0, 0] / 255) < 0.01
+    assert road.score > 0.99
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("uncovered", ["void", "stuff"])
+def test_semantic_logits_that_are_not_finite_are_void(decoder: YoloPanoptic, uncovered: str) -> None:
+    outputs = scene(decoder, 0, images=1)
+    outputs["semantic_logits"][:, :, :, :16] = torch.nan
+    options = DecodeOptions(max_detections=0, stuff_area_fraction=0.0, uncovered_things=uncovered)  # type: ignore[arg-type]
+    value = decoder.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], options, confidence=True)[0]
+    assert (value.ids[:, :64] == 0).all()
+    assert (value.ids[:, 70:] != 0).any()
+    assert all(np.isfinite(segment.score) for segment in value.segments)
+
+
+def test_labels_without_things_are_refused() -> None:
+    labels = LabelSet("stuff only", CITYSCAPES.stuff)
+    with pytest.raises(ValueError, match="'stuff only' has no things"):
+        YoloPanoptic(labels, YoloPanopticConfig(cfg="darknet53_yolov3_quarter"))
 
 
 @torch.inference_mode()

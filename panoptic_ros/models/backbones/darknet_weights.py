@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from panoptic_ros.files import written_whole
 from panoptic_ros.models.backbones.darknet import Convolution, Darknet
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig
 
@@ -115,16 +116,11 @@ def save_darknet_weights(
     long = _has_long_header(version)
     if not 0 <= seen < 2 ** (64 if long else 31):
         raise ValueError(f"seen does not fit into the header of version {version}: {seen}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(_VERSION.pack(*version) + struct.pack("<Q" if long else "<i", seen))
-            for _, tensor in _tensors(model, cutoff):
-                values: NDArray[np.float32] = tensor.detach().float().cpu().contiguous().numpy()
-                file.write(values.astype(FLOAT, copy=False).tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(_VERSION.pack(*version) + struct.pack("<Q" if long else "<i", seen))
+        for _, tensor in _tensors(model, cutoff):
+            values: NDArray[np.float32] = tensor.detach().float().cpu().contiguous().numpy()
+            file.write(values.astype(FLOAT, copy=False).tobytes())
 
 
 def _tensors(model: Darknet, cutoff: int | None) -> Iterator[tuple[str, Tensor]]:
