@@ -10,22 +10,17 @@ instead of looking dead.  The same loading swaps models later.  Until a model is
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble defines it
 from rclpy.exceptions import InvalidParameterTypeException, NameValidationException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import InvalidQosOverridesError
-from rclpy.signals import SignalHandlerOptions
 
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes, RosMessageTypes
@@ -33,7 +28,8 @@ from panoptic_ros.nodes.camera import Camera
 from panoptic_ros.nodes.diagnostics import camera_status, make_array, model_status
 from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource
 from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
-from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings, unread_files
+from panoptic_ros.nodes.parameters import NodeParameters, Settings
+from panoptic_ros.nodes.process import run
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.nodes.statistics import Drop
 from panoptic_ros.nodes.worker import Channel, Worker
@@ -49,7 +45,6 @@ _REFUSALS = (
 """What wrong parameters bring about while the node is configured."""
 
 _TICK = 0.1  # seconds between two looks at who listens and what is silent
-_LOADING_PATIENCE = 3.0  # seconds that a stopping process waits for a model that is being loaded
 
 
 class PanopticNode(LifecycleNode):
@@ -97,6 +92,8 @@ class PanopticNode(LifecycleNode):
         self._condition = threading.Condition()
         self._parameters_table = NodeParameters(self, self._on_settings, RESERVED_NAMES)
         self._model_ready = self.create_guard_condition(self._collect_model)
+        self._answer_change = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_request
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: with use_sim_time and no clock, the timers are what says so.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -176,6 +173,24 @@ class PanopticNode(LifecycleNode):
         self._close()
         self._state = "unconfigured"
         return super().on_error(state)
+
+    def _on_change_request(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """Answer a request for a transition; one that the state does not allow is refused.
+
+        rclpy raises there, and nobody gets an answer (ros2/rclpy#1209).
+        """
+        try:
+            answer: ChangeState.Response = self._answer_change(request, response)
+        except RuntimeError:
+            wanted = request.transition.label or request.transition.id
+            hint = "; it started by itself, set autostart to false to leave that to a manager"
+            self._reports.warning(
+                ("transition", wanted),
+                f"transition {wanted} is refused, the node is {self._state}{hint if self.settings.autostart else ''}",
+            )
+            response.success = False
+            return response
+        return answer
 
     def close(self, timeout: float | None = None) -> bool:
         """End the threads and destroy the node; returns whether the loading thread ended within `timeout` seconds."""
@@ -296,7 +311,8 @@ class PanopticNode(LifecycleNode):
         """Follow who listens, and look after silent topics."""
         if self._retry:
             self._retry = False
-            self._start()
+            if self._state == "unconfigured":  # still: a manager may have been faster
+                self._start()
         if self._state != "active":
             return
         for camera, outputs in ((channel.camera, channel.outputs) for channel in self._channels):
@@ -321,41 +337,7 @@ class PanopticNode(LifecycleNode):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit status."""
-    # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
-    # wants a core too, one frame in twenty then took ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Whenever publishing gives the interpreter away, the executor's thread otherwise keeps it for up to 5 ms, which
-    # doubled the node's own time.
-    sys.setswitchinterval(0.0005)
-    stop = threading.Event()
-    # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # what rclpy raises for arguments and files that rcl cannot read
-        print(f"panoptic_node: {error}", file=sys.stderr)
-        return 1
-    try:
-        node = PanopticNode()
-    except ParameterError as error:
-        get_logger("panoptic_node").fatal(str(error))
-        rclpy.shutdown()
-        return 1
-    for sentence in unread_files(arguments or sys.argv, node.get_fully_qualified_name()):
-        node.get_logger().warning(sentence)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    while not stop.is_set() and executor.context.ok():
-        executor.spin_once(timeout_sec=_TICK)
-    executor.shutdown()
-    ended = node.close(_LOADING_PATIENCE)
-    rclpy.shutdown()
-    if not ended:  # a thread still inside native code makes the interpreter's end abort
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    return run("panoptic_node", PanopticNode, arguments)
 
 
 if __name__ == "__main__":
