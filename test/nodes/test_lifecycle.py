@@ -25,21 +25,25 @@ def change(ros: Ros, transition: int) -> bool:
     return bool(ros.call(ChangeState, "/panoptic_node/change_state", request).success)
 
 
-def state(ros: Ros) -> int:
-    """The node's state, asked for again until it answers: a server drops what it answers to a client it just met."""
-    client = ros.peer.create_client(GetState, "/panoptic_node/get_state")
+def ask(ros: Ros, kind: type, service: str, request: Any) -> Any:
+    """The answer of the node, asked again until it comes: a server drops what it answers to a client it just met."""
+    client = ros.peer.create_client(kind, f"/panoptic_node/{service}")
     ros.until(client.service_is_ready, "the node", START_TIMEOUT)
     answers: list[Any] = []
 
-    def ask() -> list[Any]:
-        future = client.call_async(GetState.Request())
+    def answered() -> list[Any]:
+        future = client.call_async(request)
         ros.spin(0.2)
         answers.extend([future.result()] if future.done() else [])
         return answers
 
-    ros.until(ask, "the state of the node")
+    ros.until(answered, f"the answer of {service}")
     ros.peer.destroy_client(client)
-    return int(answers[0].current_state.id)
+    return answers[0]
+
+
+def state(ros: Ros) -> int:
+    return int(ask(ros, GetState, "get_state", GetState.Request()).current_state.id)
 
 
 def test_it_starts_by_itself(ros: Ros, source: FakeSource) -> None:
@@ -208,17 +212,46 @@ def test_a_parameter_file_that_is_not_there_ends_the_process_with_a_sentence(
     assert "Traceback" not in output
 
 
-def test_a_transition_that_the_state_does_not_allow_does_not_end_the_process(
+def test_a_transition_that_the_state_does_not_allow_is_refused_and_the_process_goes_on(
     start: Callable[..., Process], ros: Ros
 ) -> None:
     process = start("-p", "autostart:=false")
-    client = ros.peer.create_client(ChangeState, "/panoptic_node/change_state")
-    ros.until(client.service_is_ready, "the node", START_TIMEOUT)
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
-    future = client.call_async(request)
-    ros.spin(1.0)
-    future.cancel()
-    ros.peer.destroy_client(client)
+    assert not ask(ros, ChangeState, "change_state", request).success
     assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
     status, output = process.stop(signal.SIGTERM)
     assert status == 0, output
+    assert "transition 3 is refused, the node is unconfigured" in output
+    assert "Traceback" not in output
+
+
+def test_a_manager_of_a_node_that_started_by_itself_does_no_harm(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source)
+    results = ros.listen(Image, "/panoptic_node/panoptic")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    ros.connected(camera)
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        assert not change(ros, transition)
+        assert node.log.find(f"transition {transition} is refused", "set autostart to false", severity="warning")
+        assert state(ros) == State.PRIMARY_STATE_ACTIVE
+    ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.05) or results, "a result")
+    assert change(ros, Transition.TRANSITION_DEACTIVATE)
+
+
+def test_a_callback_that_fails_costs_neither_the_node_nor_its_end(start: Callable[..., Process], ros: Ros) -> None:
+    code = """
+from panoptic_ros.nodes.panoptic_node import PanopticNode, main
+def fail(self):
+    raise KeyError("surprise")
+PanopticNode._diagnose = fail
+raise SystemExit(main())
+"""
+    process = start("-p", "diagnostics_period:=0.1", "-p", "threads:=1", code=code)
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE
+    ros.spin(1.0)  # it has failed several times
+    assert state(ros) == State.PRIMARY_STATE_ACTIVE
+    status, output = process.stop(signal.SIGTERM)
+    assert status == 0, output
+    assert output.count("a callback failed: 'surprise'") >= 1
+    assert output.count("Traceback") == 1
+    assert "in fail" in output

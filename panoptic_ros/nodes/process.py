@@ -1,0 +1,91 @@
+"""A node as a process: signals, the executor's loop, and an end that always comes, with an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
+
+from panoptic_ros.nodes.parameters import ParameterError, unread_files
+from panoptic_ros.nodes.reports import Reports
+
+if TYPE_CHECKING:
+    from panoptic_ros.nodes.panoptic_node import PanopticNode
+
+_PERIOD = 0.1  # seconds between two looks at whether a signal came
+_PAUSE = 0.01  # seconds after a callback that failed, so that one that always does leaves time to the others
+_PATIENCE = 3.0  # seconds that the end waits for what cannot be interrupted
+
+
+def run(name: str, make_node: Callable[[], PanopticNode], arguments: list[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    name:
+        What the log calls it before it is made.
+    make_node:
+        Makes the node; a ParameterError that it raises ends the process with its message.
+    arguments:
+        In place of the process's own.
+
+    Returns
+    -------
+    status:
+        Of the process: 0, or 1 where the node could not be made.
+    """
+    # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
+    # wants a core too, one frame in twenty then took ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The executor's thread otherwise keeps the interpreter for 5 ms whenever the worker's publishing gave it away,
+    # which doubled the node's own time.
+    sys.setswitchinterval(0.0005)
+    stop = threading.Event()
+    # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # what rclpy raises for arguments and files that rcl cannot read
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    try:
+        node = make_node()
+    except ParameterError as error:
+        get_logger(name).fatal(str(error))
+        rclpy.shutdown()
+        return 1
+    try:
+        for sentence in unread_files(arguments or sys.argv, node.get_fully_qualified_name()):
+            node.get_logger().warning(sentence)
+        _spin(node, stop)
+    finally:
+        ended = node.close(_PATIENCE)
+        rclpy.shutdown()
+    if not ended:  # a thread still inside native code makes the interpreter's end abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _spin(node: PanopticNode, stop: threading.Event) -> None:
+    """Call the node's callbacks until `stop` is set; what one of them raises is said, and the next one is called."""
+    reports = Reports(node.get_logger())
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stop.is_set() and executor.context.ok():
+        try:
+            executor.spin_once(timeout_sec=_PERIOD)
+        except Exception as error:  # nothing that a message or a request brings about may end the node
+            reports.exception("callback", f"a callback failed: {error}", error)
+            stop.wait(_PAUSE)
+    executor.shutdown()
