@@ -105,7 +105,7 @@ class Camera:
         self._condition = condition
         self._reports = reports
         self._waiting: Frame | None = None
-        self._due = -math.inf  # steady time before which max_rate drops frames
+        self._slot = -math.inf  # steady time that the last frame counts as accepted at, for max_rate
         self._last_stamp = 0  # of the last good frame
         self._infos: deque[CameraInfo] = deque(maxlen=8)  # infos and images of one exposure arrive in any order
         self._subscription: Subscription | None = None
@@ -217,16 +217,18 @@ class Camera:
     def _is_early(self) -> bool:
         """Whether max_rate drops a frame that arrives now.
 
-        What is due moves on by whole periods, so that jitter does not cost frames, and by at least half a period from
-        now, so that frames do not bunch after a pause.
+        A frame counts as accepted when it was due, so that jitter does not cost frames, and at most half a period ago,
+        so that frames do not bunch after a pause.  What is kept is that time and not when the next frame is due: the
+        rate may change meanwhile.
         """
         rate = self._settings().max_rate
         if rate <= 0:
             return False
         now = time.monotonic()
-        if now < self._due:
+        due = self._slot + 1 / rate
+        if now < due:
             return True
-        self._due = max(self._due + 1 / rate, now + 0.5 / rate)
+        self._slot = max(due, now - 0.5 / rate)
         return False
 
     def _jump_back(self, stamp: int) -> None:
@@ -235,7 +237,7 @@ class Camera:
             ("jump", self.name), f"time jumped back by {back:.1f} s on {self.image_topic} (a bag that loops?); going on"
         )
         self._last_stamp = 0
-        self._due = -math.inf
+        self._slot = -math.inf
         self._infos.clear()
         self.statistics.forget_ages()
 

@@ -73,6 +73,19 @@ def test_max_rate_drops_what_is_over_it_and_changes_live(ros: Ros, source: FakeS
     assert statistics.summary().dropped[Drop.RATE] == rate_drops
 
 
+def test_a_max_rate_that_is_raised_counts_at_once(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, max_rate=0.01)
+    panoptic = ros.listen(Image, "/panoptic_node/panoptic")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    ros.connected(camera)
+    ros.until(lambda: source.loaded, "the model")
+    ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.05) or panoptic, "the first result")
+    assert ros.set(node, max_rate=20).successful
+    begin = time.monotonic()
+    ros.until(lambda: camera.publish(ros.image(picture())) or ros.spin(0.02) or len(panoptic) > 5, "more", 5.0)
+    assert time.monotonic() - begin > 4 / 20  # and it is kept
+
+
 def test_max_age_drops_old_frames_and_says_how_old(ros: Ros, source: FakeSource) -> None:
     node = ros.start(source, max_age=0.5)
     panoptic = ros.listen(Image, "/panoptic_node/panoptic")
