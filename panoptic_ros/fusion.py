@@ -5,7 +5,7 @@ of small integers: the best semantic class of each pixel and the instance that w
 map of *labels* (the classes, void, the instances) and describes that map by its horizontal runs.  Runs are few, so that
 areas, boxes and the removal of small stuff cost next to nothing beside the one gather that writes the ids.
 
-Scaling and pasting have a branch for the CPU, through OpenCV and BLAS, because the same arithmetic in torch took 4 to 9
+Scaling and pasting have a branch for the CPU, through OpenCV and numpy, because the same arithmetic in torch took 4 to 9
 times as long there; tests hold both branches against one literal transcription.
 """
 
@@ -102,7 +102,7 @@ def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, thresho
     Parameters
     ----------
     masks:
-        (N, S, S) floating point probabilities, most important instance first.
+        (N, S, S) floating point probabilities, most important instance first, S at least 2.
     boxes:
         (N, 4) floating point x0, y0, x1, y1 of each mask's extent, in pixels of the frame.
 
@@ -121,9 +121,8 @@ def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, thresho
         (left, top), (right, bottom), (x0, y0, x1, y1) = low[index], high[index], extents[index]
         if left >= right or top >= bottom:
             continue
-        rows = _tent(np.arange(top, bottom, dtype=np.float32), y0, y1, side)
-        columns = _tent(np.arange(left, right, dtype=np.float32), x0, x1, side)
-        winners[top:bottom, left:right][rows @ grids[index] @ columns.T > threshold] = index
+        mask = _scale_mask(grids[index], _cells(top, bottom, y0, y1, side), _cells(left, right, x0, x1, side))
+        winners[top:bottom, left:right][mask > threshold] = index
     return torch.from_numpy(winners)
 
 
@@ -134,11 +133,25 @@ def _pixels(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     return bounds[:, :2].clamp(min=0), torch.minimum(bounds[:, 2:], limit)
 
 
-def _tent(pixels: NDArray[np.float32], start: float, stop: float, side: int) -> NDArray[np.float32]:
-    """(P, S): the weights of linear interpolation between S cells that span start to stop, at pixels' centres."""
-    position = ((pixels + 0.5 - start) * (side / (stop - start)) - 0.5).clip(0, side - 1)
-    weights = 1.0 - np.abs(position[:, None] - np.arange(side, dtype=np.float32))
-    return np.maximum(weights, 0.0, out=weights)
+def _scale_mask(
+    mask: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A mask (S, S) interpolated at cell coordinates (h,) and (w,): (h, w)."""
+    # Not as two matrix products: BLAS wakes its threads for each of these small ones, which took 50 times as long
+    # where another process wanted a core.
+    last = len(mask) - 2
+    y, x = np.minimum(rows.astype(np.intp), last), np.minimum(columns.astype(np.intp), last)
+    bands = mask[y]
+    bands += (mask[y + 1] - bands) * (rows - y)[:, None].astype(np.float32)
+    scaled = bands.take(x, axis=1)
+    scaled += (bands.take(x + 1, axis=1) - scaled) * (columns - x).astype(np.float32)
+    return scaled
+
+
+def _cells(first: int, after: int, start: float, stop: float, side: int) -> NDArray[np.float32]:
+    """Where the centres of the pixels from `first` to before `after` lie among `side` cells from `start` to `stop`."""
+    centres = np.arange(first, after, dtype=np.float32) + np.float32(0.5)
+    return ((centres - start) * (side / (stop - start)) - 0.5).clip(0, side - 1).astype(np.float32)
 
 
 def _paste_flat(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
