@@ -5,8 +5,8 @@ of small integers: the best semantic class of each pixel and the instance that w
 map of *labels* (the classes, void, the instances) and describes that map by its horizontal runs.  Runs are few, so that
 areas, boxes and the removal of small stuff cost next to nothing beside the one gather that writes the ids.
 
-Scaling and pasting have a branch for the CPU, through OpenCV and numpy, because the same arithmetic in torch took 4 to 9
-times as long there; tests hold both branches against one literal transcription.
+Scaling and pasting have a branch for the CPU, through OpenCV and numpy, because the same arithmetic in torch took 4 to
+9 times as long there; tests hold both branches against one literal transcription.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def _scale_mask(
 def _cells(first: int, after: int, start: float, stop: float, side: int) -> NDArray[np.float32]:
     """Where the centres of the pixels from `first` to before `after` lie among `side` cells from `start` to `stop`."""
     centres = np.arange(first, after, dtype=np.float32) + np.float32(0.5)
-    return ((centres - start) * (side / (stop - start)) - 0.5).clip(0, side - 1).astype(np.float32)
+    cells: NDArray[np.float32] = np.clip(
+        (centres - start) * (side / (stop - start)) - 0.5, 0, side - 1, dtype=np.float32
+    )
+    return cells
 
 
 def _paste_flat(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
