@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import cv2
 import numpy as np
@@ -179,41 +180,29 @@ class _MessageMaker:
     def messages_of(
         self, index: int, frame: Frame, image: NDArray[np.uint8], segmentation: PanopticSegmentation
     ) -> list[Message]:
-        types, wanted = self._types, self.wanted
         name = self._names[frame.topic]
-        header = messages.make_header(types, frame.stamp, frame.frame_id)
-        made: dict[str, Any] = {}
-        if "panoptic" in wanted:
-            made["panoptic"] = messages.panoptic_image(types, header, segmentation)
-        if "semantic" in wanted:
-            made["semantic"] = messages.semantic_image(types, header, segmentation)
-        if "confidence" in wanted:
-            made["confidence"] = messages.confidence_image(types, header, segmentation)
-        if "instance_ids" in wanted:
-            made["instance_ids"] = messages.instance_image(types, header, segmentation)
-        if "instances" in wanted:
-            made["instances"] = messages.instances(types, header, segmentation, self._labels)
-        if "camera_info" in wanted and frame.info is not None:
-            try:
-                made["camera_info"] = messages.camera_info(
-                    types, header, frame.info, segmentation.width, segmentation.height
-                )
-            except ImageError as error:
-                if frame.topic not in self._without_info:
-                    say(f"{frame.topic}: {error}: its camera_info is not written")
-                self._without_info.add(frame.topic)
-        if self._pictures is not None or wanted & {"overlay", "overlay/compressed"}:
-            overlay = self._painters[frame.topic](image, segmentation)
-            if "overlay" in wanted:
-                made["overlay"] = messages.bgr_image(types, header, overlay)
-            if "overlay/compressed" in wanted:
-                made["overlay/compressed"] = messages.compressed_image(types, header, overlay)
-            if self._pictures is not None:
-                picture = cv2.imencode(".jpg", overlay, (cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY))[1]
-                file = self._pictures / f"{name + '_' if name else ''}{index:06d}.jpg"
-                file.write_bytes(picture.tobytes())
+        overlay = functools.cache(lambda: self._painters[frame.topic](image, segmentation))
+        if self._pictures is not None:
+            picture = cv2.imencode(".jpg", overlay(), (cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY))[1]
+            file = self._pictures / f"{name + '_' if name else ''}{index:06d}.jpg"
+            file.write_bytes(picture.tobytes())
+        made = messages.result_messages(
+            self._types,
+            self.wanted,
+            messages.make_header(self._types, frame.stamp, frame.frame_id),
+            segmentation,
+            self._labels,
+            overlay=overlay,
+            info=frame.info,
+            on_misfit=lambda error: self._tell_misfit(frame.topic, error),
+        )
         prefix = f"{NODE}/{name}/" if name else f"{NODE}/"
-        return [Message(prefix + topic, CAMERA_TOPICS[topic], frame.log_time, made[topic]) for topic in made]
+        return [Message(prefix + topic, CAMERA_TOPICS[topic], frame.log_time, message) for topic, message in made]
+
+    def _tell_misfit(self, topic: str, error: ImageError) -> None:
+        if topic not in self._without_info:
+            say(f"{topic}: {error}: its camera_info is not written")
+        self._without_info.add(topic)
 
 
 def _run(

@@ -11,6 +11,7 @@ from panoptic_ros.messages.images import (
     semantic_image,
 )
 from panoptic_ros.messages.instances import instances, label_info, segmentation_from_messages
+from panoptic_ros.messages.results import result_messages
 from panoptic_ros.messages.types import BagMessageTypes, MessageTypes, RosMessageTypes
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "label_info",
     "make_header",
     "panoptic_image",
+    "result_messages",
     "segmentation_from_messages",
     "semantic_image",
 ]

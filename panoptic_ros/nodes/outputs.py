@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from panoptic_ros import messages
 from panoptic_ros.drawing import OverlayPainter
+from panoptic_ros.encodings import ImageError
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
@@ -109,6 +111,7 @@ class CameraOutputs:
         segmentation: PanopticSegmentation,
         labels: LabelSet,
         info: Any | None,
+        on_misfit: Callable[[ImageError], None],
         settings: Settings,
     ) -> None:
         """Publish one frame's results on the `wanted` topics.
@@ -121,44 +124,28 @@ class CameraOutputs:
             The header of the input message; all that is published keeps it.
         frame:
             (H, W, 3) uint8, BGR.
-        segmentation:
-            Its segmentation, with confidence if that is wanted.
-        labels:
-            What its class ids mean.
-        info:
-            The camera's CameraInfo, or None where there is none.
+        segmentation, labels, info, on_misfit:
+            See `messages.result_messages`.
         settings:
             Opacity and JPEG quality.
         """
-        types = self._types
-        if "panoptic" in wanted:
-            self._send("panoptic", messages.panoptic_image(types, header, segmentation))
-        if "semantic" in wanted:
-            self._send("semantic", messages.semantic_image(types, header, segmentation))
-        if "instance_ids" in wanted:
-            self._send("instance_ids", messages.instance_image(types, header, segmentation))
-        if "instances" in wanted:
-            self._send("instances", messages.instances(types, header, segmentation, labels))
-        if "confidence" in wanted and segmentation.confidence is not None:
-            self._send("confidence", messages.confidence_image(types, header, segmentation))
-        if "camera_info" in wanted and info is not None:
-            width, height = segmentation.width, segmentation.height
-            self._send("camera_info", messages.camera_info(types, header, info, width, height))
-        if wanted & {"overlay", "overlay/compressed"}:
-            overlay = self._paint(frame, segmentation, labels, settings.overlay_opacity)
-            if "overlay" in wanted:
-                self._send("overlay", messages.bgr_image(types, header, overlay))
-            if "overlay/compressed" in wanted:
-                self._send(
-                    "overlay/compressed", messages.compressed_image(types, header, overlay, settings.jpeg_quality)
-                )
+        made = messages.result_messages(
+            self._types,
+            wanted,
+            header,
+            segmentation,
+            labels,
+            overlay=lambda: self._paint(frame, segmentation, labels, settings.overlay_opacity),
+            info=info,
+            on_misfit=on_misfit,
+            quality=settings.jpeg_quality,
+        )
+        for topic, message in made:
+            self._publishers[topic].publish(message)
 
     def close(self) -> None:
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
-
-    def _send(self, topic: str, message: Any) -> None:
-        self._publishers[topic].publish(message)
 
     def _paint(
         self, frame: NDArray[np.uint8], segmentation: PanopticSegmentation, labels: LabelSet, opacity: float

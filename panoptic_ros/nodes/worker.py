@@ -210,9 +210,17 @@ class Worker:
         started = time.perf_counter()
         camera, outputs = job.channel.camera, job.channel.outputs
         try:
-            info = self._fitting_info(job) if "camera_info" in job.wanted else None
-            header = job.frame.message.header
-            outputs.publish(job.wanted, header, job.image, segmentation, pipeline.labels, info, settings)
+            info = self._info(job) if "camera_info" in job.wanted else None
+            outputs.publish(
+                job.wanted,
+                job.frame.message.header,
+                job.image,
+                segmentation,
+                pipeline.labels,
+                info,
+                lambda error: self._tell_misfit(camera, error),
+                settings,
+            )
         except Exception as error:  # what cannot be published is this frame's loss; the next one may be fine
             camera.statistics.dropped(Drop.FAILED)
             text = f"the result of a frame of {camera.image_topic} could not be published: {error}"
@@ -221,23 +229,18 @@ class Worker:
         ended = time.perf_counter()
         camera.statistics.processed(camera.age(job.frame.stamp), ended - job.started, job.own + ended - started)
 
-    def _fitting_info(self, job: _Job) -> CameraInfo | None:
-        """The frame's CameraInfo, or None where it is missing or of another size, which is said."""
+    def _info(self, job: _Job) -> CameraInfo | None:
+        """The frame's CameraInfo, or None where there is none, which is said."""
         camera = job.channel.camera
         info = camera.info_for(job.frame)
-        height, width = job.image.shape[:2]
         if info is None:
             text = f"no CameraInfo on {camera.info_topic}: camera_info is not published (see camera_info_topic)"
             self._reports.once(("no info", camera.name), text)
-            return None
-        if (info.width, info.height) != (width, height):
-            self._reports.error(
-                ("info", camera.name),
-                f"CameraInfo on {camera.info_topic} is for {info.width}x{info.height} images, expected "
-                f"{width}x{height} as on {camera.image_topic}: camera_info is not published",
-            )
-            return None
         return info
+
+    def _tell_misfit(self, camera: Camera, error: ImageError) -> None:
+        text = f"CameraInfo on {camera.info_topic} does not fit {camera.image_topic}: {error}: it is not published"
+        self._reports.error(("info", camera.name), text)
 
 
 def _empty_cache() -> None:

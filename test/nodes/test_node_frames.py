@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import CAR, ROAD, FakeSource, Ros, picture, stamp_of
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 vision = pytest.importorskip("vision_msgs.msg", reason="needs vision_msgs: `make` compiles it into .venv")
 
@@ -204,14 +206,44 @@ def test_a_camera_info_of_another_size_is_said_and_kept_back(ros: Ros, source: F
     ros.connected(camera_info)
 
     def exchange() -> bool:
-        camera_info.publish(CameraInfo(width=640, height=480))
+        camera_info.publish(CameraInfo(width=640, height=360))
         camera.publish(ros.image(picture(24, 32)))
         ros.spin(0.05)
-        return bool(node.log.find("CameraInfo on /camera/camera_info is for 640x480 images, expected 32x24"))
+        words = ("CameraInfo on /camera/camera_info does not fit", "is for 640x360 images", "expected 32x24")
+        return bool(node.log.find(*words, severity="error"))
 
     ros.until(exchange, "the complaint")
     ros.until(lambda: panoptic, "the other results")
     assert not infos
+
+
+BINNED = {"width": 64, "height": 48, "binning_x": 2, "binning_y": 2}
+REGION = {"width": 640, "height": 480, "roi": RegionOfInterest(x_offset=8, y_offset=4, width=32, height=24)}
+
+
+@pytest.mark.parametrize("fields", [BINNED, REGION], ids=["binned", "region of interest"])
+def test_the_camera_info_of_a_part_of_the_sensor_is_published(
+    ros: Ros, source: FakeSource, fields: dict[str, Any]
+) -> None:
+    node = ros.start(source)
+    infos = ros.listen(CameraInfo, "/panoptic_node/camera_info")
+    camera = ros.publisher(Image, "/camera/image_raw")
+    camera_info = ros.publisher(CameraInfo, "/camera/camera_info")
+    ros.connected(camera)
+    ros.connected(camera_info)
+    given = CameraInfo(k=[50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0], **fields)
+
+    def exchange() -> list[CameraInfo]:
+        camera_info.publish(given)
+        camera.publish(ros.image(picture(24, 32)))
+        ros.spin(0.05)
+        return infos
+
+    ros.until(exchange, "the camera_info")
+    for field in ("width", "height", "binning_x", "binning_y", "roi"):
+        assert getattr(infos[0], field) == getattr(given, field)
+    assert list(infos[0].k) == list(given.k)
+    assert not node.log.find("does not fit")
 
 
 def test_diagnostics_tell_rates_ages_model_and_memory(ros: Ros, source: FakeSource) -> None:
