@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from panoptic_ros import pipeline
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.nodes import panoptic_node, statistics
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -33,7 +34,7 @@ class StandIn:
     device = "cpu"
     trained = True
     untrained = ()
-    options: Any = None
+    options = DecodeOptions()
 
     def __init__(self, model: str, network: pipeline.Pipeline | None) -> None:
         self.model_name = model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,22 +34,24 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
         Name what was asked for where no model runs.
     """
     values = {"state": state, "loading": str(host is not None and host.loading).lower()}
-    if host is None or host.pipeline is None:
+    if host is None or host.running is None:
         values |= {"model": settings.model, "weights": settings.weights or "random", "engine": settings.engine}
         error = failure or (host.error if host else "")
         waiting = f"{state}: configure and activate the node" if host is None else "the model is being loaded"
         level, message = (DiagnosticStatus.ERROR, error) if error else (DiagnosticStatus.WARN, waiting)
     else:
-        pipeline = host.pipeline
+        pipeline = host.running.pipeline
         values |= {
             "model": pipeline.model_name,
-            "weights": (host.running.weights if host.running else "") or "random",
+            "weights": host.running.request.weights or "random",
             "engine": pipeline.engine_name,
             "precision": settings.precision,
             "device": str(pipeline.device),
             "untrained": ", ".join(pipeline.untrained) or "nothing",
             "device memory (MiB)": f"{pipeline.device_memory() / 2**20:.0f}",
         }
+        options = dataclasses.asdict(host.running.options(settings))
+        values |= {name.replace("_", " "): str(value) for name, value in options.items()}
         level, message = DiagnosticStatus.OK, "the model runs"
         if host.error:
             level, message = DiagnosticStatus.WARN, f"{host.error}; the former one runs on"

@@ -7,6 +7,7 @@ Everything else happens on the executor's thread, which asks for a model with `r
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from panoptic_ros.nodes.parameters import Settings
 
 if TYPE_CHECKING:
+    from panoptic_ros.models.options import DecodeOptions
     from panoptic_ros.pipeline import Pipeline
 
 
@@ -52,6 +54,29 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """The model that runs.
+
+    Attributes
+    ----------
+    request:
+        What was asked for.
+    pipeline:
+        The model.
+    own:
+        The thresholds that it came with.
+    """
+
+    request: ModelRequest
+    pipeline: Pipeline
+    own: DecodeOptions
+
+    def options(self, settings: Settings) -> DecodeOptions:
+        """The model's own thresholds but for those that the settings give."""
+        return dataclasses.replace(self.own, **settings.thresholds())
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """What loading came to: a pipeline, or the error that there is none."""
 
@@ -78,8 +103,7 @@ class ModelHost:
         self._wanted: tuple[ModelRequest, Settings] | None = None
         self._finished: Loaded | None = None
         self._thread: threading.Thread | None = None
-        self.running: ModelRequest | None = None
-        self.pipeline: Pipeline | None = None
+        self.running: Running | None = None
         self.error = ""
         """Why the last model could not be loaded; '' after one could."""
 
@@ -94,7 +118,7 @@ class ModelHost:
         request = ModelRequest.of(settings)
         with self._lock:
             self._finished = None
-            if request == self.running:
+            if self.running is not None and request == self.running.request:
                 self._wanted = None
                 return
             self._wanted = (request, settings)
@@ -113,13 +137,15 @@ class ModelHost:
 
     def adopt(self, loaded: Loaded) -> None:
         """Let a loaded pipeline take the place of the one that runs."""
-        self.running, self.pipeline, self.error = loaded.request, loaded.pipeline, ""
+        assert loaded.pipeline is not None
+        self.running = Running(loaded.request, loaded.pipeline, loaded.pipeline.options)
+        self.error = ""
 
     def close(self, timeout: float | None = None) -> bool:
         """Forget all models; returns whether the loading thread has ended within `timeout` seconds."""
         with self._lock:
             self._wanted = self._finished = None
-        self.running = self.pipeline = None
+        self.running = None
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()

@@ -139,14 +139,14 @@ class PanopticNode(LifecycleNode):
         self._worker = Worker(
             self._channels,
             self._condition,
-            lambda: self._host.pipeline if self._host else None,
+            lambda: self._host.running if self._host else None,
             lambda: self.settings,
             self._reports,
         )
         self._worker.start()
         self._state = "active"
-        if self._host is not None and self._host.pipeline is not None:
-            self._announce(self._host.pipeline.labels)
+        if self._host is not None and self._host.running is not None:
+            self._announce(self._host.running.pipeline.labels)
         self._tick()
         return super().on_activate(state)
 
@@ -290,9 +290,9 @@ class PanopticNode(LifecycleNode):
         elif loaded.error is not None:
             self._reports.exception("model", host.error, loaded.error)
         if host.running is not None:
-            self.get_logger().warning(f"going on with {host.running}")
-            model = Parameter("model", value=host.running.model)
-            weights = Parameter("weights", value=host.running.weights)
+            self.get_logger().warning(f"going on with {host.running.request}")
+            model = Parameter("model", value=host.running.request.model)
+            weights = Parameter("weights", value=host.running.request.weights)
             self._rolling_back = True
             self.set_parameters_atomically([model, weights])
             self._rolling_back = False

@@ -14,16 +14,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-if TYPE_CHECKING:
-    from panoptic_ros.models.options import DecodeOptions
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
@@ -40,9 +37,20 @@ def _parameter(
     high: float | None = None,
     choices: Sequence[str] = (),
     live: bool = False,
+    own: bool = False,
 ) -> Any:
-    """One row of the table; `live` rows may change while the node runs, the others are read-only."""
-    metadata = {"description": description, "low": low, "high": high, "choices": tuple(choices), "live": live}
+    """One row of the table; `live` rows may change while the node runs, the others are read-only.
+
+    The default of an `own` row is outside its range and stands for what the model brings with it.
+    """
+    metadata = {
+        "description": description,
+        "low": low,
+        "high": high,
+        "choices": tuple(choices),
+        "live": live,
+        "own": own,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -85,23 +93,47 @@ class Settings(CameraTopics):
         8, "The most waiting frames that go through the network at once.", low=1, high=64, live=True
     )
     score_threshold: float = _parameter(
-        0.3, "A detection needs at least this score (objectness × class probability).", low=0.0, high=1.0, live=True
+        -1.0,
+        "A detection needs at least this score (objectness × class probability); -1 is the model's own.",
+        low=0.0,
+        high=1.0,
+        live=True,
+        own=True,
     )
     nms_threshold: float = _parameter(
-        0.45, "Of two boxes of one class with a larger IoU the better one stays.", low=0.0, high=1.0, live=True
+        -1.0,
+        "Of two boxes of one class with a larger IoU the better one stays; -1 is the model's own.",
+        low=0.0,
+        high=1.0,
+        live=True,
+        own=True,
     )
     mask_threshold: float = _parameter(
-        0.5, "A pixel belongs to an instance above this probability.", low=0.01, high=0.99, live=True
+        -1.0,
+        "A pixel belongs to an instance above this probability; -1 is the model's own.",
+        low=0.01,
+        high=0.99,
+        live=True,
+        own=True,
     )
-    max_detections: int = _parameter(100, "The most instances of one frame.", low=0, high=999, live=True)
+    max_detections: int = _parameter(
+        -1, "The most instances of one frame; -1 is the model's own.", low=0, high=999, live=True, own=True
+    )
     stuff_area_fraction: float = _parameter(
-        0.002, "Stuff regions smaller than this share of the frame become void.", low=0.0, high=1.0, live=True
+        -1.0,
+        "Stuff regions smaller than this share of the frame become void; -1 is the model's own.",
+        low=0.0,
+        high=1.0,
+        live=True,
+        own=True,
     )
     uncovered_things: str = _parameter(
-        "void",
-        "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff.",
+        "",
+        "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff; "
+        "'' is the model's own.",
         choices=("void", "stuff"),
         live=True,
+        own=True,
     )
     max_rate: float = _parameter(
         0.0, "The most frames a second of each camera that are looked at; 0 is all.", low=0.0, high=1000.0, live=True
@@ -119,12 +151,13 @@ class Settings(CameraTopics):
         5.0, "Seconds without an image after which the log says why.", low=0.5, high=3600.0, live=True
     )
 
-    def decode_options(self) -> DecodeOptions:
-        """The thresholds, as the pipeline takes them."""
-        from panoptic_ros.models.options import DecodeOptions  # here, because torch takes seconds to import
-
-        names = (field.name for field in dataclasses.fields(DecodeOptions))
-        return DecodeOptions(**{name: getattr(self, name) for name in names})
+    def thresholds(self) -> dict[str, Any]:
+        """Those of `DecodeOptions` that are given; the others are the model's own."""
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if field.metadata["own"] and (value := getattr(self, field.name)) != field.default
+        }
 
 
 class NodeParameters:
@@ -205,7 +238,6 @@ class NodeParameters:
                 for parameter in ours
             }
             candidate = dataclasses.replace(self.settings, **changes)
-            candidate.decode_options()
             if candidate != self.settings:
                 self._on_change(candidate)
         except (ValueError, OSError, RuntimeError) as error:
@@ -269,16 +301,18 @@ def _describe(field: dataclasses.Field[Any], default: Any) -> ParameterDescripto
     descriptor.dynamic_typing = isinstance(default, (float, tuple))
     if row["choices"]:
         descriptor.additional_constraints = "one of " + ", ".join(row["choices"])
+    low = default if row["own"] else row["low"]
     if isinstance(default, float):
-        descriptor.floating_point_range = [FloatingPointRange(from_value=row["low"], to_value=row["high"])]
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=row["high"])]
     elif isinstance(default, int) and not isinstance(default, bool):
-        descriptor.integer_range = [IntegerRange(from_value=row["low"], to_value=row["high"])]
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=row["high"])]
     return descriptor
 
 
 def _convert(field: dataclasses.Field[Any], name: str, default: Any, value: Any) -> Any:
     """The value as `Settings` holds it; raises ParameterError with what was expected."""
     row = field.metadata
+    own = f" or {default!r} (the model's own)" if row["own"] else ""
     if isinstance(default, tuple):
         if value is not None and not (
             isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
@@ -287,9 +321,10 @@ def _convert(field: dataclasses.Field[Any], name: str, default: Any, value: Any)
         return tuple(item for item in value or () if item)
     if isinstance(default, float):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not row["low"] <= value <= row["high"]:
-            raise ParameterError(f"{name}: expected a number from {row['low']} to {row['high']}, got {value!r}")
+        is_own = row["own"] and value == default
+        if not is_number or not (is_own or row["low"] <= value <= row["high"]):
+            raise ParameterError(f"{name}: expected a number from {row['low']} to {row['high']}{own}, got {value!r}")
         return float(value)
-    if row["choices"] and value not in row["choices"]:
-        raise ParameterError(f"{name}: expected one of {', '.join(row['choices'])}, got {value!r}")
+    if row["choices"] and value not in row["choices"] and not (row["own"] and value == default):
+        raise ParameterError(f"{name}: expected one of {', '.join(row['choices'])}{own}, got {value!r}")
     return value

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.messages import image_to_bgr
 from panoptic_ros.nodes.camera import Camera, Frame
+from panoptic_ros.nodes.model_host import Running
 from panoptic_ros.nodes.outputs import CameraOutputs
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.nodes.reports import Reports, kind_of
@@ -58,8 +59,8 @@ class Worker:
         The cameras and their outputs.
     condition:
         The condition that guards the cameras' waiting frames and tells of new ones.
-    pipeline:
-        Gives the pipeline of this moment, or None; a round keeps the one that it started with.
+    running:
+        Gives the model of this moment, or None; a round keeps the one that it started with.
     settings:
         Gives the settings of this moment; likewise.
     reports:
@@ -70,13 +71,13 @@ class Worker:
         self,
         channels: Sequence[Channel],
         condition: threading.Condition,
-        pipeline: Callable[[], Pipeline | None],
+        running: Callable[[], Running | None],
         settings: Callable[[], Settings],
         reports: Reports,
     ) -> None:
         self._channels = tuple(channels)
         self._condition = condition
-        self._pipeline = pipeline
+        self._running = running
         self._settings = settings
         self._reports = reports
         self._stopping = False
@@ -106,20 +107,20 @@ class Worker:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or self._has_work())
-                pipeline = self._pipeline()
+                running = self._running()
                 if self._stopping:
                     return
-                if pipeline is None:
+                if running is None:
                     continue
                 settings = self._settings()
-                taken = self._take(self._batch_size(pipeline, settings))
+                taken = self._take(self._batch_size(running.pipeline, settings))
             try:
-                self._round(pipeline, settings, taken)
+                self._round(running, settings, taken)
             except Exception as error:  # nothing that a frame brings about may end the thread, and with it the node
                 self._reports.exception("round", f"a round of {len(taken)} frames failed: {error}", error)
 
     def _has_work(self) -> bool:
-        return self._pipeline() is not None and any(channel.camera.has_frame for channel in self._channels)
+        return self._running() is not None and any(channel.camera.has_frame for channel in self._channels)
 
     def _take(self, most: int) -> list[tuple[Channel, Frame]]:
         """The waiting frames, at most `most`, beginning with another camera each time so that none starves."""
@@ -136,11 +137,12 @@ class Worker:
             self._next = (self._channels.index(taken[-1][0]) + 1) % count
         return taken
 
-    def _round(self, pipeline: Pipeline, settings: Settings, taken: Sequence[tuple[Channel, Frame]]) -> None:
+    def _round(self, running: Running, settings: Settings, taken: Sequence[tuple[Channel, Frame]]) -> None:
         jobs = [job for channel, frame in taken if (job := self._decode(channel, frame)) is not None]
         if not jobs:
             return
-        pipeline.options = settings.decode_options()
+        pipeline = running.pipeline
+        pipeline.options = running.options(settings)
         for job, segmentation in self._segment(pipeline, jobs):
             self._publish(pipeline, settings, job, segmentation)
 

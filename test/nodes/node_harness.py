@@ -20,6 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.nodes.panoptic_node import PanopticNode
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -40,7 +41,7 @@ class FakePipeline:
         self.labels = LabelSet.load(labels)
         self.trained = bool(weights)
         self.untrained = () if weights else ("everything",)
-        self.options: Any = None
+        self.options = DecodeOptions(stuff_area_fraction=0.01) if model == "strict" else DecodeOptions()
         self.timings: dict[str, float] = {}
         self.delay = 0.0
         self.batches: list[int] = []

@@ -53,6 +53,26 @@ def test_thresholds_reach_the_pipeline_with_the_next_frame(ros: Ros, source: Fak
     assert source.pipeline.seen_options[-1] == expected
 
 
+def test_a_models_own_thresholds_hold_but_for_those_that_are_given(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, model="strict", diagnostics_period=0.2)
+    diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
+    stream = Stream(ros)
+    stream.until_more(1)
+    assert source.pipeline.seen_options[-1] == DecodeOptions(stuff_area_fraction=0.01)
+    assert ros.set(node, stuff_area_fraction=0.05, score_threshold=0.8).successful
+    stream.until_more(2)
+    assert source.pipeline.seen_options[-1] == DecodeOptions(stuff_area_fraction=0.05, score_threshold=0.8)
+    values = {pair.key: pair.value for pair in model_status(ros, diagnostics, "the model runs").values}
+    assert (values["stuff area fraction"], values["score threshold"]) == ("0.05", "0.8")
+    assert values["uncovered things"] == "void"
+    assert ros.set(node, stuff_area_fraction=-1, score_threshold=-1.0).successful  # back to its own
+    stream.until_more(2)
+    assert source.pipeline.seen_options[-1] == DecodeOptions(stuff_area_fraction=0.01)
+    assert ros.set(node, model="fake").successful
+    ros.until(lambda: stream.step() or (source.pipeline.model_name == "fake" and source.pipeline.batches), "the other")
+    assert source.pipeline.seen_options[-1] == DecodeOptions()
+
+
 def test_a_refusal_reaches_the_one_who_set_it(ros: Ros, source: FakeSource) -> None:
     node = ros.start(source)
     result = ros.set(node, model="missing")

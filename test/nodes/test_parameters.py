@@ -29,8 +29,18 @@ def test_the_yaml_file_holds_every_parameter_with_its_default_and_description() 
         assert field.metadata["description"] in path.read_text(encoding="utf-8")
 
 
-def test_thresholds_have_the_defaults_of_the_decode_options() -> None:
-    assert Settings().decode_options() == DecodeOptions()
+def test_each_decode_option_has_a_parameter_and_by_default_is_the_models_own() -> None:
+    own = [field.name for field in dataclasses.fields(Settings) if field.metadata["own"]]
+    assert own == [field.name for field in dataclasses.fields(DecodeOptions)]
+    assert Settings().thresholds() == {}
+    given = {"score_threshold": 0.0, "max_detections": 0, "uncovered_things": "stuff"}
+    assert Settings(**given).thresholds() == given
+
+
+@pytest.mark.parametrize("field", [field for field in dataclasses.fields(Settings) if field.metadata["own"]])
+def test_the_decode_options_take_the_whole_range_of_their_parameters(field: dataclasses.Field) -> None:
+    for value in field.metadata["choices"] or (field.metadata["low"], field.metadata["high"]):
+        assert getattr(DecodeOptions(**{field.name: value}), field.name) == value
 
 
 def test_descriptors_say_description_range_and_what_may_change(ros: Ros, source: FakeSource) -> None:
@@ -40,20 +50,21 @@ def test_descriptors_say_description_range_and_what_may_change(ros: Ros, source:
         assert descriptor.description == field.metadata["description"]
         assert descriptor.read_only is not field.metadata["live"]
     score = node.describe_parameter("score_threshold").floating_point_range[0]
-    assert (score.from_value, score.to_value) == (0.0, 1.0)
+    assert (score.from_value, score.to_value) == (-1.0, 1.0)
     assert node.describe_parameter("precision").additional_constraints == "one of fp32, fp16, bf16"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("score_threshold", 1.5, "Min: 0.0, Max: 1.0, value: 1.5"),
-        ("score_threshold", 2, "expected a number from 0.0 to 1.0, got 2"),
-        ("score_threshold", "high", "expected a number from 0.0 to 1.0, got 'high'"),
+        ("score_threshold", 1.5, "Min: -1.0, Max: 1.0, value: 1.5"),
+        ("score_threshold", -0.5, "expected a number from 0.0 to 1.0 or -1.0 (the model's own), got -0.5"),
+        ("score_threshold", 2, "expected a number from 0.0 to 1.0 or -1.0 (the model's own), got 2"),
+        ("score_threshold", "high", "expected a number from 0.0 to 1.0 or -1.0 (the model's own), got 'high'"),
         ("score_threshold", float("nan"), "nan"),
-        ("score_threshold", True, "expected a number from 0.0 to 1.0, got True"),
-        ("max_detections", 1000, "Min: 0, Max: 999, value: 1000"),
-        ("uncovered_things", "sky", "expected one of void, stuff, got 'sky'"),
+        ("score_threshold", True, "expected a number from 0.0 to 1.0 or -1.0 (the model's own), got True"),
+        ("max_detections", 1000, "Min: -1, Max: 999, value: 1000"),
+        ("uncovered_things", "sky", "expected one of void, stuff or '' (the model's own), got 'sky'"),
         ("lazy", 1, "Wrong parameter type"),
         ("device", "cpu", "read-only"),
         ("model", "missing", "missing.yaml: no such file; models that come with it: fake"),
@@ -77,14 +88,14 @@ def test_a_bad_value_among_good_ones_changes_nothing(ros: Ros, source: FakeSourc
         [Parameter("nms_threshold", value=0.9), Parameter("score_threshold", value="x")]
     )
     assert not result.successful
-    assert node.settings.nms_threshold == 0.45
-    assert node.get_parameter("nms_threshold").value == 0.45
+    assert node.settings.nms_threshold == -1.0
+    assert node.get_parameter("nms_threshold").value == -1.0
 
 
 def test_a_parameter_cannot_be_unset(ros: Ros, source: FakeSource) -> None:
     node = ros.start(source)
     assert not node.set_parameters([Parameter("score_threshold", Parameter.Type.NOT_SET)])[0].successful
-    assert node.settings.score_threshold == 0.3
+    assert node.settings.score_threshold == -1.0
 
 
 def test_an_integer_is_taken_for_a_number(ros: Ros, source: FakeSource) -> None:
