@@ -45,9 +45,6 @@ def run(name: str, make_node: Callable[[], PanopticNode], arguments: list[str] |
     # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
     # wants a core too, one frame in twenty then took ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # The executor's thread otherwise keeps the interpreter for 5 ms whenever the worker's publishing gave it away,
-    # which doubled the node's own time.
-    sys.setswitchinterval(0.0005)
     stop = threading.Event()
     # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
     for number in (signal.SIGINT, signal.SIGTERM):
