@@ -36,7 +36,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
     values = {"state": state, "loading": str(host is not None and host.loading).lower()}
     if host is None or host.running is None:
         values |= {"model": settings.model, "weights": settings.weights or "random", "engine": settings.engine}
-        error = failure or (host.error if host else "")
+        error = failure or (host.trouble if host else "")
         waiting = f"{state}: configure and activate the node" if host is None else "the model is being loaded"
         level, message = (DiagnosticStatus.ERROR, error) if error else (DiagnosticStatus.WARN, waiting)
     else:
@@ -49,12 +49,13 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
             "device": str(pipeline.device),
             "untrained": ", ".join(pipeline.untrained) or "nothing",
             "device memory (MiB)": f"{pipeline.device_memory() / 2**20:.0f}",
+            "last error": host.error,
         }
         options = dataclasses.asdict(host.running.options(settings))
         values |= {name.replace("_", " "): str(value) for name, value in options.items()}
         level, message = DiagnosticStatus.OK, "the model runs"
-        if host.error:
-            level, message = DiagnosticStatus.WARN, f"{host.error}; the former one runs on"
+        if host.trouble:
+            level, message = DiagnosticStatus.WARN, f"{host.trouble}; the former one runs on"
         elif not pipeline.trained:
             level, message = DiagnosticStatus.WARN, f"weights are untrained: {', '.join(pipeline.untrained)}"
         elif state != "active":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,10 @@ from panoptic_ros.nodes.parameters import Settings
 if TYPE_CHECKING:
     from panoptic_ros.models.options import DecodeOptions
     from panoptic_ros.pipeline import Pipeline
+
+
+ERROR_SHOWN = 30.0
+"""Seconds that a model which could not be loaded is a warning while the former one runs on as before."""
 
 
 class PipelineSource(Protocol):
@@ -51,6 +56,22 @@ class ModelRequest:
 
     def __str__(self) -> str:
         return f"{self.model} with {self.weights or 'random weights'}"
+
+
+def both_at_once(node: str, model: str, weights: str) -> str:
+    """The command that sets model and weights of a running node together.
+
+    ``ros2 param set`` and ``ros2 param load`` set one after the other (ros2/ros2cli, rclpy's AsyncParameterClient), and
+    each alone does not fit what is still there.
+    """
+    values = ", ".join(
+        f"{{name: {name}, value: {{type: 4, string_value: '{value}'}}}}"
+        for name, value in (("model", model), ("weights", weights))
+    )
+    return (
+        f"ros2 service call {node}/set_parameters_atomically rcl_interfaces/srv/SetParametersAtomically "
+        f'"{{parameters: [{values}]}}"'
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +126,8 @@ class ModelHost:
         self._thread: threading.Thread | None = None
         self.running: Running | None = None
         self.error = ""
-        """Why the last model could not be loaded; '' after one could."""
+        """Why the last model that was asked for could not be loaded, or ''."""
+        self._failed = 0.0  # steady time of that
 
     @property
     def loading(self) -> bool:
@@ -113,9 +135,16 @@ class ModelHost:
         with self._lock:
             return self._wanted is not None
 
+    @property
+    def trouble(self) -> str:
+        """The error while it is one: as long as no model runs, and `ERROR_SHOWN` seconds where the former one does."""
+        is_over = self.running is not None and time.monotonic() - self._failed > ERROR_SHOWN
+        return "" if is_over else self.error
+
     def request(self, settings: Settings) -> None:
         """Load the settings' model beside the running one; a later request takes the place of an earlier."""
         request = ModelRequest.of(settings)
+        self.error = ""
         with self._lock:
             self._finished = None
             if self.running is not None and request == self.running.request:
@@ -133,6 +162,7 @@ class ModelHost:
             loaded, self._finished = self._finished, None
         if loaded is not None and loaded.pipeline is None:
             self.error = f"{loaded.request} could not be loaded: {loaded.error}"
+            self._failed = time.monotonic()
         return loaded
 
     def adopt(self, loaded: Loaded) -> None:

@@ -10,6 +10,7 @@ instead of looking dead.  The same loading swaps models later.  Until a model is
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 from typing import Any
@@ -26,7 +27,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes, RosMessageTypes
 from panoptic_ros.nodes.camera import Camera
 from panoptic_ros.nodes.diagnostics import camera_status, make_array, model_status
-from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource
+from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource, both_at_once
 from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
 from panoptic_ros.nodes.parameters import NodeParameters, Settings
 from panoptic_ros.nodes.process import run
@@ -122,7 +123,7 @@ class PanopticNode(LifecycleNode):
             self._check_model(self.settings)
             self._open()
         except _REFUSALS as error:
-            self._failure = f"cannot be configured: {error}"
+            self._failure = f"cannot be configured: {error}; {self._remedy(error)}"
             self.get_logger().error(self._failure)
             self._close()
             return TransitionCallbackReturn.FAILURE
@@ -204,8 +205,16 @@ class PanopticNode(LifecycleNode):
         """Configure and activate; where that fails the node says so and tries again when the model changes."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
-        else:
-            self.get_logger().error("not started; set model or weights right, or configure it again")
+
+    def _remedy(self, error: Exception) -> str:
+        """What to do about an error in configuring."""
+        from panoptic_ros.engines import EngineError  # here, because torch takes seconds to import
+
+        if isinstance(error, EngineError):
+            return "engine, device and precision are read-only: restart the node with others"
+        if self._label_output is not None:  # the model was well, and topics were being made
+            return "topics and their QoS are read-only: restart the node with others"
+        return "set model or weights right" + ("" if self.settings.autostart else " and configure it again")
 
     def _open(self) -> None:
         self._label_output = LabelOutput(self, self._types, self._reports)
@@ -257,12 +266,30 @@ class PanopticNode(LifecycleNode):
         """Refuse what cannot work (by raising), and begin what takes time."""
         if ModelRequest.of(settings) == ModelRequest.of(self.settings) or self._rolling_back:
             return
-        self._check_model(settings)
+        try:
+            self._check_model(settings)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._way_out(settings)}") from error
         if self._host is not None:
             self._host.request(settings)
             self.get_logger().info(f"loading {ModelRequest.of(settings)}")
         else:
             self._retry = bool(self._failure) and settings.autostart
+
+    def _way_out(self, wanted: Settings) -> str:
+        """What to add to a refusal of weights that are of another model, where only one of the two was set."""
+        new, old = ModelRequest.of(wanted), ModelRequest.of(self.settings)
+        if not wanted.weights or (new.model != old.model and new.weights != old.weights):
+            return ""
+        if new.model != old.model:
+            try:
+                self._check_model(dataclasses.replace(wanted, weights=""))
+            except (ValueError, OSError):  # not for its weights
+                return ""
+            command = both_at_once(self.get_fully_qualified_name(), new.model, "WEIGHTS")
+        else:
+            command = both_at_once(self.get_fully_qualified_name(), "MODEL", new.weights)
+        return f"; model and weights that go together are set together: {command}"
 
     def _collect_model(self) -> None:
         """Take over what was loaded; where that failed, put the parameters back to what runs."""

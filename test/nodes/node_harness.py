@@ -83,6 +83,8 @@ class FakeSource:
             raise FileNotFoundError("missing.yaml: no such file; models that come with it: fake")
         if weights == "truncated.weights":
             raise ValueError("truncated.weights: 12 bytes, expected 34")
+        if weights.startswith("of_") and weights != f"of_{model}.weights":
+            raise ValueError(f"{weights}: of another network than {model}")
 
     def load(self, model: str, weights: str = "", **_: Any) -> FakePipeline:
         self.loads += 1

@@ -17,6 +17,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from node_harness import FakeSource, Ros, picture
 from sensor_msgs.msg import Image
 
+from panoptic_ros.pipeline import Pipeline
+
 START_TIMEOUT = 60.0  # seconds: importing torch takes some on a busy machine
 
 
@@ -86,14 +88,22 @@ def test_what_cannot_be_configured_says_why_and_stays_unconfigured(ros: Ros, sou
     node = ros.start(source, autostart=False, weights="truncated.weights")
     assert not change(ros, Transition.TRANSITION_CONFIGURE)
     assert state(ros) == State.PRIMARY_STATE_UNCONFIGURED
-    assert node.log.find("cannot be configured: truncated.weights: 12 bytes, expected 34", severity="error")
+    (line,) = node.log.find("cannot be configured: truncated.weights: 12 bytes, expected 34", severity="error")
+    assert line.endswith("; set model or weights right and configure it again")
     assert ros.set(node, weights="good.weights").successful
     assert change(ros, Transition.TRANSITION_CONFIGURE)
 
 
 def test_a_wrong_topic_name_is_refused_with_the_name(ros: Ros, source: FakeSource) -> None:
     node = ros.start(source, image_topic="/camera/image raw")
-    assert node.log.find("cannot be configured", "image raw", severity="error")
+    (line,) = node.log.find("cannot be configured", "image raw", severity="error")
+    assert line.endswith("; topics and their QoS are read-only: restart the node with others")
+
+
+def test_a_device_that_is_not_there_is_no_matter_of_model_and_weights(ros: Ros) -> None:
+    node = ros.start(Pipeline, device="cuda:99", model="yolo_panoptic_small", weights="")
+    (line,) = node.log.find("cannot be configured: device 'cuda:99'", severity="error")
+    assert line.endswith("; engine, device and precision are read-only: restart the node with others")
 
 
 def test_stopping_waits_for_the_frame_that_is_in_the_network(ros: Ros, source: FakeSource) -> None:

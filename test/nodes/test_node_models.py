@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import FakeSource, NodeUnderTest, Ros, picture
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
 from sensor_msgs.msg import Image
 
 from panoptic_ros.models.options import DecodeOptions
+from panoptic_ros.nodes import model_host
 
 
 class Stream:
@@ -108,7 +112,9 @@ def test_a_model_is_swapped_beside_the_running_one(ros: Ros, source: FakeSource)
     assert names[2][3] == "car"  # COCO's id
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_running_one(ros: Ros, source: FakeSource) -> None:
+def test_a_model_that_cannot_be_loaded_leaves_the_running_one(
+    ros: Ros, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = ros.start(source, diagnostics_period=0.2)
     diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
     stream = Stream(ros)
@@ -126,8 +132,58 @@ def test_a_model_that_cannot_be_loaded_leaves_the_running_one(ros: Ros, source: 
     assert source.pipeline is old
     status = model_status(ros, diagnostics, "the former one runs on")
     assert status.level == DiagnosticStatus.WARN
+    monkeypatch.setattr(model_host, "ERROR_SHOWN", 0.5)
+    status = model_status(ros, diagnostics, "the model runs")  # as if nothing had been
+    assert status.level == DiagnosticStatus.OK
+    assert text in {pair.key: pair.value for pair in status.values}["last error"]
+    monkeypatch.undo()
+    assert model_status(ros, diagnostics, "the former one runs on").level == DiagnosticStatus.WARN
     assert ros.set(node, model="coco").successful  # the way is free again
     ros.until(lambda: source.pipeline.model_name == "coco", "the next model")
+    status = model_status(ros, diagnostics, "the model runs")
+    assert {pair.key: pair.value for pair in status.values}["last error"] == ""
+
+
+def test_an_error_is_forgotten_when_what_runs_is_asked_for(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, diagnostics_period=0.2)
+    diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
+    assert model_status(ros, diagnostics, "the model runs").level == DiagnosticStatus.OK
+    assert ros.set(node, model="broken").successful
+    assert model_status(ros, diagnostics, "the former one runs on").level == DiagnosticStatus.WARN
+    assert ros.set(node, model="slow").successful
+    assert ros.set(node, model="fake").successful  # taken back
+    assert model_status(ros, diagnostics, "the model runs").level == DiagnosticStatus.OK
+
+
+@pytest.mark.parametrize("first", ["model", "weights"])
+def test_a_refusal_of_one_of_model_and_weights_names_the_way_to_set_both(
+    ros: Ros, source: FakeSource, first: str
+) -> None:
+    node = ros.start(source, model="small", weights="of_small.weights")
+    new = {"model": "large", "weights": "of_large.weights"}
+    result = ros.set(node, **{first: new[first]})
+    assert not result.successful
+    reason, _, command = result.reason.partition("; model and weights that go together are set together: ")
+    assert reason.endswith(f"of another network than {'large' if first == 'model' else 'small'}")
+    head, body, _ = command.split('"')
+    assert head == (
+        "ros2 service call /panoptic_node/set_parameters_atomically rcl_interfaces/srv/SetParametersAtomically "
+    )
+    filled = yaml.safe_load(body.replace("MODEL", new["model"]).replace("WEIGHTS", new["weights"]))
+    parameters = [Parameter(name=one["name"], value=ParameterValue(**one["value"])) for one in filled["parameters"]]
+    request = SetParametersAtomically.Request(parameters=parameters)  # as `ros2 service call` makes it
+    result = ros.call(SetParametersAtomically, "/panoptic_node/set_parameters_atomically", request).result
+    assert result.successful, result.reason
+    ros.until(lambda: node.log.find("large with of_large.weights runs on"), "the new model")
+
+
+@pytest.mark.parametrize("values", [{"model": "missing"}, {"model": "large", "weights": "of_other.weights"}])
+def test_no_way_is_named_where_it_would_lead_nowhere(ros: Ros, source: FakeSource, values: dict[str, str]) -> None:
+    node = ros.start(source, model="small", weights="of_small.weights")
+    ros.until(lambda: source.loaded, "the model")
+    result = ros.set(node, **({"weights": "fake.weights"} | values))
+    assert not result.successful
+    assert "together" not in result.reason
 
 
 def test_the_last_of_several_swaps_wins(ros: Ros, source: FakeSource) -> None:
