@@ -86,7 +86,7 @@ class BagSource:
     Raises
     ------
     SourceError
-        If the bag cannot be read, has no images, or lacks one of the `topics`.
+        If the bag cannot be read, has no images, lacks one of the `topics`, or has no message on any of them.
     """
 
     def __init__(self, path: Path, topics: Sequence[str] = ()) -> None:
@@ -114,6 +114,8 @@ class BagSource:
             self.count = sum(
                 connection.msgcount for connection in reader.connections if _absolute(connection.topic) in wanted
             )
+            if not self.count:
+                raise SourceError(f"{path}: no messages on {', '.join(wanted)}; its topics are {there}")
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `FrameSource.frames`."""

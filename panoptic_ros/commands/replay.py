@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import signal
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import cv2
 import numpy as np
@@ -32,6 +33,9 @@ from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
 from panoptic_ros.segmentation import PanopticSegmentation
 
+if TYPE_CHECKING:
+    from panoptic_ros.models.options import DecodeOptions
+
 NODE = "/panoptic_node"
 """What the node is called unless told otherwise; its topics lie below."""
 
@@ -46,6 +50,7 @@ class Segmenter(Protocol):
     labels: LabelSet
     timings: dict[str, float]
     untrained: tuple[str, ...]
+    options: DecodeOptions
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]: ...
 
@@ -62,6 +67,9 @@ def replay(
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
+    decode: Annotated[str, typer.Option(metavar="NAME=VALUE,...", help="Thresholds in place of the model's own.")] = "",
     topics: Annotated[str, typer.Option(help="Image topics of a bag, between commas; all without.")] = "",
     topics_out: Annotated[
         str, typer.Option(help=f"What to write, between commas, of {', '.join(CAMERA_TOPICS)}.")
@@ -78,6 +86,7 @@ def replay(
     OUT.mcap appears when it is complete.  A run that was interrupted goes on with the same command.
     """
     wanted = _choose(topics_out)
+    thresholds = _parse_thresholds(decode)
     stages: dict[str, list[float]] = defaultdict(list)
     with user_errors(SourceError, RecordingError):
         frames = open_source(source, _split(topics), rate)
@@ -87,10 +96,13 @@ def replay(
             "--model": model,
             "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else "random",
             "--engine": engine,
+            "--precision": precision,
+            "--decode": ",".join(f"{name}={value}" for name, value in sorted(thresholds.items())) or "the model's own",
             "--topics": ",".join(frames.topics),
             "--topics-out": ",".join(sorted(wanted)),
             "--rate": str(rate),
             "--limit": str(limit),
+            "--pictures": str(pictures.resolve()) if pictures is not None else "none",
             "panoptic_ros": __version__,
         }
         types = BagMessageTypes()
@@ -101,7 +113,8 @@ def replay(
                 if earlier:
                     say(f"going on after {earlier} frames of an earlier run")
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
-                    pipeline = _load(model, weights, device, engine)
+                    pipeline = _load(model, weights, device, engine, precision, threads)
+                    pipeline.options = dataclasses.replace(pipeline.options, **thresholds)
                     if pictures is not None:
                         pictures.mkdir(parents=True, exist_ok=True)
                 if pipeline.untrained:
@@ -119,10 +132,32 @@ def replay(
     _summarise(out, recording, earlier, stages)
 
 
-def _load(model: str, weights: str, device: str, engine: str) -> Segmenter:
+def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int) -> Segmenter:
     from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
 
-    return Pipeline.load(model, weights, device, engine)
+    return Pipeline.load(model, weights, device, engine, precision, threads)
+
+
+def _parse_thresholds(text: str) -> dict[str, Any]:
+    """The fields of `DecodeOptions` in ``name=value,...``."""
+    if not text:
+        return {}
+    from panoptic_ros.models.options import DecodeOptions  # here, because torch takes seconds to import
+
+    kinds: dict[str, type] = {name: type(value) for name, value in dataclasses.asdict(DecodeOptions()).items()}
+    given: dict[str, Any] = {}
+    for part in _split(text):
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            say(f"error: --decode: {part}: expected name=value with one of {', '.join(kinds)}")
+            raise typer.Exit(USER_ERROR)
+        try:
+            given[name] = kinds[name](value)
+            DecodeOptions(**given)
+        except ValueError as error:
+            say(f"error: --decode: {part}: {error}")
+            raise typer.Exit(USER_ERROR) from None
+    return given
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
 CAR, ROAD = 26001, 7000
@@ -28,6 +29,7 @@ class FakePipeline:
     def __init__(self) -> None:
         self.labels = LabelSet.load("cityscapes")
         self.timings: dict[str, float] = {}
+        self.options = DecodeOptions(nms_threshold=0.6)
         self.calls = 0
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]:

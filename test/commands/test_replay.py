@@ -24,6 +24,7 @@ from panoptic_ros import messages
 from panoptic_ros.commands import replay
 from panoptic_ros.commands.main import app
 from panoptic_ros.messages import BagMessageTypes
+from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.recording import Recording
 
 TYPES = BagMessageTypes()
@@ -232,6 +233,86 @@ def test_ctrl_c_keeps_every_frame(folder: Path, tmp_path: Path) -> None:
     assert kept == len(list((tmp_path / "pictures").glob("*.jpg")))
     assert 2 <= kept < 10
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--pictures", "pictures", "--pictures was none, is "),
+        ("--decode", "score_threshold=0.2", "--decode was the model's own, is score_threshold=0.2"),
+        ("--precision", "bf16", "--precision was fp32, is bf16"),
+    ],
+)
+def test_a_run_does_not_go_on_with_what_would_make_its_halves_differ(
+    monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    usual = FakePipeline.__call__
+
+    def interrupt(self: FakePipeline, *arguments: Any, **options: Any) -> Any:
+        if self.calls == 6:
+            raise KeyboardInterrupt
+        return usual(self, *arguments, **options)
+
+    monkeypatch.setattr(FakePipeline, "__call__", interrupt)
+    assert run(folder, tmp_path / "out.mcap").exit_code == 130
+    value = str(tmp_path / value) if option == "--pictures" else value
+    result = run(folder, tmp_path / "out.mcap", option, value)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "--restart to begin anew" in result.stderr
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_thresholds_take_the_place_of_the_models_own(
+    run: Run, pipeline: FakePipeline, folder: Path, tmp_path: Path
+) -> None:
+    given = "score_threshold=0.2, max_detections=7,uncovered_things=stuff"
+    assert run(folder, tmp_path / "out.mcap", "--decode", given).exit_code == 0
+    assert pipeline.options == DecodeOptions(
+        score_threshold=0.2, nms_threshold=0.6, max_detections=7, uncovered_things="stuff"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("score=0.2", "score=0.2: expected name=value with one of score_threshold, nms_threshold"),
+        ("score_threshold", "score_threshold: could not convert string to float: ''"),
+        ("max_detections=2.5", "max_detections=2.5: invalid literal for int()"),
+        ("nms_threshold=1.5", "nms_threshold=1.5: nms_threshold must be in [0, 1], got 1.5"),
+        ("nms_threshold=nan", "nms_threshold=nan: nms_threshold must be in [0, 1], got nan"),
+        ("uncovered_things=sky", "uncovered_things=sky: uncovered_things must be 'void' or 'stuff', got 'sky'"),
+    ],
+)
+def test_a_threshold_that_cannot_be_is_one_line(run: Run, folder: Path, tmp_path: Path, given: str, said: str) -> None:
+    result = run(folder, tmp_path / "out.mcap", "--decode", given)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: --decode: {said}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_precision_and_threads_reach_the_pipeline(
+    monkeypatch: pytest.MonkeyPatch, run: Run, pipeline: FakePipeline, folder: Path, tmp_path: Path
+) -> None:
+    loaded: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(replay, "_load", lambda *given: loaded.append(given) or pipeline)
+    assert run(folder, tmp_path / "out.mcap", "--precision", "bf16", "--threads", 1, "--device", "cpu").exit_code == 0
+    assert loaded == [("yolo_panoptic_small", "", "cpu", "torch", "bf16", 1)]
+
+
+def test_a_topic_without_messages_is_said_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "bag"
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/front/image_raw", "sensor_msgs/msg/Image", typestore=TYPES.store)
+    monkeypatch.setattr(replay, "_load", lambda *_: pytest.fail("the model was loaded"))
+    result = run(path, tmp_path / "out.mcap")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {path}: no messages on /front/image_raw; its topics are /front/image_raw (sensor_msgs/msg/Image)\n",
+    )
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["bag"]
 
 
 def test_a_finished_run_is_not_done_again(run: Run, folder: Path, tmp_path: Path) -> None:
