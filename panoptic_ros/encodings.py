@@ -159,23 +159,14 @@ def to_bgr(data: Any, height: int, width: int, encoding: str, step: int, is_bige
     ImageError
         If the size is zero or absurd, the encoding unknown, `step` too small or `data` shorter than the rows.
     """
-    _check_size(height, width)
+    check(len(data), height, width, encoding, step)
+    buffer = np.frombuffer(data, dtype=np.uint8)
     layout = _LAYOUTS.get(encoding)
-    buffer = np.frombuffer(data, dtype=np.uint8) if len(data) else np.empty(0, dtype=np.uint8)
     if layout is None:
-        _check_length(buffer.size, step, height, encoding)
         return _by_cv_bridge(buffer, height, width, encoding, step, is_bigendian)
-    if width % layout.multiple[0] or height % layout.multiple[1]:
-        across, down = layout.multiple
-        raise ImageError(f"the image is {width}x{height}, expected multiples of {across} and {down} for {encoding}")
-    if min(height, width) < layout.smallest:
-        raise ImageError(f"a {width}x{height} image is too small for the mosaic of {encoding}")
     sample = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     pixel = sample.itemsize * layout.channels
-    if step < width * pixel:
-        raise ImageError(f"step is {step} bytes, expected at least {width * pixel} ({width} pixels of {encoding})")
     rows = round(height * layout.rows)
-    _check_length(buffer.size, step, rows, encoding)
     dimensions = 2 if layout.channels == 1 else 3
     shape, strides = (rows, width, layout.channels)[:dimensions], (step, pixel, sample.itemsize)[:dimensions]
     pixels: Pixels = np.ndarray(shape, dtype=sample, buffer=buffer, strides=strides)
@@ -183,6 +174,35 @@ def to_bgr(data: Any, height: int, width: int, encoding: str, step: int, is_bige
         pixels = pixels.astype(layout.dtype)  # to the order of this machine, aligned
     frame: Frame = layout.convert(pixels)
     return frame
+
+
+def check(length: int, height: int, width: int, encoding: str, step: int) -> None:
+    """Say what `to_bgr` would say of `length` bytes, without looking at them.
+
+    Raises
+    ------
+    ImageError
+        See `to_bgr`.
+    """
+    _check_size(height, width)
+    layout = _LAYOUTS.get(encoding)
+    if layout is None:
+        if _cv_bridge() is None:
+            raise ImageError(
+                f"encoding {encoding!r} is not supported, expected one of {', '.join(ENCODINGS)} "
+                "(any other needs a cv_bridge that works, and there is none)"
+            )
+        _check_length(length, step, height, encoding)
+        return
+    if width % layout.multiple[0] or height % layout.multiple[1]:
+        across, down = layout.multiple
+        raise ImageError(f"the image is {width}x{height}, expected multiples of {across} and {down} for {encoding}")
+    if min(height, width) < layout.smallest:
+        raise ImageError(f"a {width}x{height} image is too small for the mosaic of {encoding}")
+    row = width * np.dtype(layout.dtype).itemsize * layout.channels
+    if step < row:
+        raise ImageError(f"step is {step} bytes, expected at least {row} ({width} pixels of {encoding})")
+    _check_length(length, step, round(height * layout.rows), encoding)
 
 
 def decompress(data: Any, format: str) -> Frame:
@@ -207,18 +227,8 @@ def decompress(data: Any, format: str) -> Frame:
     ImageError
         If it is a depth image or neither JPEG nor PNG, is truncated or corrupt, or its size is zero or absurd.
     """
-    if "compressedDepth" in format:
-        raise ImageError(f"format {format!r} is a depth image, expected a colour image in JPEG or PNG")
     content = bytes(data)
-    if content.startswith(b"\xff\xd8"):
-        kind, (height, width) = "JPEG", _jpeg_size(content)
-        if height * width > MAX_JPEG_PIXELS_PER_BYTE * len(content):
-            raise ImageError(f"corrupt JPEG: {len(content)} bytes cannot hold {width}x{height} pixels")
-    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind, (height, width) = "PNG", _png_size(content)
-    else:
-        raise ImageError(f"{len(content)} bytes with format {format!r} are neither JPEG nor PNG")
-    _check_size(height, width)
+    kind = check_compressed(content, format)
     # ANYDEPTH keeps sixteen bits, which OpenCV would otherwise cut instead of scale.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -232,6 +242,28 @@ def decompress(data: Any, format: str) -> Frame:
         return frame
     frame = _eight_bits(pixels)
     return frame
+
+
+def check_compressed(content: bytes, format: str) -> str:
+    """Say what `decompress` would say of a file, as far as its structure tells; returns ``JPEG`` or ``PNG``.
+
+    Raises
+    ------
+    ImageError
+        See `decompress`; damage inside the compressed pixels is not found here.
+    """
+    if "compressedDepth" in format:
+        raise ImageError(f"format {format!r} is a depth image, expected a colour image in JPEG or PNG")
+    if content.startswith(b"\xff\xd8"):
+        kind, (height, width) = "JPEG", _jpeg_size(content)
+        if height * width > MAX_JPEG_PIXELS_PER_BYTE * len(content):
+            raise ImageError(f"corrupt JPEG: {len(content)} bytes cannot hold {width}x{height} pixels")
+    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind, (height, width) = "PNG", _png_size(content)
+    else:
+        raise ImageError(f"{len(content)} bytes with format {format!r} are neither JPEG nor PNG")
+    _check_size(height, width)
+    return kind
 
 
 def _png_size(content: bytes) -> tuple[int, int]:
@@ -310,12 +342,7 @@ def _cv_bridge() -> Any | None:
 def _by_cv_bridge(
     buffer: NDArray[np.uint8], height: int, width: int, encoding: str, step: int, is_bigendian: bool
 ) -> Frame:
-    bridge = _cv_bridge()
-    if bridge is None:
-        raise ImageError(
-            f"encoding {encoding!r} is not supported, expected one of {', '.join(ENCODINGS)} "
-            "(any other needs a cv_bridge that works, and there is none)"
-        )
+    bridge: Any = _cv_bridge()  # `check` has seen to it that there is one
     message = SimpleNamespace(
         data=buffer, height=height, width=width, encoding=encoding, step=step, is_bigendian=int(is_bigendian)
     )

@@ -13,10 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from panoptic_ros import encodings
-from panoptic_ros.encodings import ENCODINGS, MAX_SIDE, ImageError, decompress, to_bgr
+from panoptic_ros.encodings import ENCODINGS, MAX_SIDE, ImageError, check, decompress, to_bgr
 
 HEIGHT, WIDTH = 6, 8
 
@@ -365,3 +367,25 @@ def test_a_real_camera_image(shared_data: Path) -> None:
     frame = decompress(content, "jpeg")
     np.testing.assert_array_equal(frame, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
     assert frame.shape == (720, 1280, 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    height=st.integers(-1, 6),
+    width=st.integers(-1, 9),
+    encoding=st.sampled_from([*ENCODINGS, "no_such"]),
+    step=st.integers(0, 60),
+    length=st.integers(0, 300),
+)
+def test_the_check_without_looking_says_what_reading_says(
+    height: int, width: int, encoding: str, step: int, length: int
+) -> None:
+    def told(call: Callable[[], object]) -> str:
+        try:
+            call()
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    said = told(lambda: to_bgr(bytes(length), height, width, encoding, step, False))
+    assert told(lambda: check(length, height, width, encoding, step)) == said

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.encodings import ImageError, decompress, to_bgr
+from panoptic_ros.encodings import ImageError, check, check_compressed, decompress, to_bgr
 from panoptic_ros.messages.types import MessageTypes
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
 
@@ -35,6 +35,20 @@ def image_to_bgr(message: Any) -> NDArray[np.uint8]:
     return to_bgr(
         message.data, message.height, message.width, message.encoding, message.step, bool(message.is_bigendian)
     )
+
+
+def check_image(message: Any) -> None:
+    """Say what `image_to_bgr` would say of a message, as far as can be told without decoding it.
+
+    Raises
+    ------
+    ImageError
+        See `image_to_bgr`.
+    """
+    if hasattr(message, "format"):
+        check_compressed(bytes(message.data), message.format)
+    else:
+        check(len(message.data), message.height, message.width, message.encoding, message.step)
 
 
 def panoptic_image(types: MessageTypes, header: Any, segmentation: PanopticSegmentation) -> Any:
