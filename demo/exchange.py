@@ -22,20 +22,14 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.serialization import deserialize_message
 
 from panoptic_ros import messages
+from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
 
 IMAGE_TOPIC, INFO_TOPIC = "/camera/image_raw", "/camera/camera_info"
 NODE = "panoptic_node"
-LABEL_INFO, DIAGNOSTICS = f"/{NODE}/label_info", "/diagnostics"
+LABEL_INFO, DIAGNOSTICS = f"/{NODE}/{LABEL_TOPIC}", "/diagnostics"
 OUTPUTS = {
-    f"/{NODE}/panoptic": "sensor_msgs/msg/Image",
-    f"/{NODE}/semantic": "sensor_msgs/msg/Image",
-    f"/{NODE}/confidence": "sensor_msgs/msg/Image",
-    f"/{NODE}/instance_ids": "sensor_msgs/msg/Image",
-    f"/{NODE}/instances": "vision_msgs/msg/Detection2DArray",
-    f"/{NODE}/overlay": "sensor_msgs/msg/Image",
-    f"/{NODE}/overlay/compressed": "sensor_msgs/msg/CompressedImage",
-    f"/{NODE}/camera_info": "sensor_msgs/msg/CameraInfo",
-    LABEL_INFO: "vision_msgs/msg/LabelInfo",
+    **{f"/{NODE}/{topic}": kind for topic, kind in CAMERA_TOPICS.items()},
+    LABEL_INFO: LABEL_TYPE,
     DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray",
 }
 

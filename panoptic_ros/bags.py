@@ -25,12 +25,12 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.typesys import Stores, get_typestore
 
 from panoptic_ros.encodings import ImageError
-from panoptic_ros.frames import NANOSECONDS, FolderSource, Frame, FrameSource, SourceError, VideoSource
-from panoptic_ros.messages import BagMessageTypes, image_to_bgr
+from panoptic_ros.frames import FolderSource, Frame, FrameSource, SourceError, VideoSource
+from panoptic_ros.messages import BagMessageTypes, image_to_bgr, nanoseconds
+from panoptic_ros.messages.topics import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, info_topic_of
 
 BAG_SUFFIXES = (".bag", ".mcap", ".db3")
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
 
 def open_source(path: Path, topics: Sequence[str] = (), rate: float | None = None) -> FrameSource:
@@ -120,12 +120,12 @@ class BagSource:
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `FrameSource.frames`."""
         with self._open() as reader:
-            info_topics = {topic: _info_topic(topic) for topic in self.topics}
+            info_topics = {topic: info_topic_of(topic) for topic in self.topics}
             images = [one for one in reader.connections if _absolute(one.topic) in self.topics]
             infos = [
                 one
                 for one in reader.connections
-                if one.msgtype == INFO_TYPE and _absolute(one.topic) in info_topics.values()
+                if one.msgtype == CAMERA_INFO and _absolute(one.topic) in info_topics.values()
             ]
             last: dict[str, bytes] = {}
             for name in {_absolute(one.topic) for one in infos}:
@@ -134,7 +134,7 @@ class BagSource:
             index = 0
             for connection, log_time, data in self._messages(reader, images + infos):
                 topic = _absolute(connection.topic)
-                if connection.msgtype == INFO_TYPE:
+                if connection.msgtype == CAMERA_INFO:
                     last[topic] = data
                     continue
                 if index >= start:
@@ -148,11 +148,11 @@ class BagSource:
         topic = _absolute(connection.topic)
         try:
             message: Any = reader.deserialize(data, connection.msgtype)
-            calibration = reader.deserialize(info, INFO_TYPE) if info else None
+            calibration = reader.deserialize(info, CAMERA_INFO) if info else None
         except Exception as error:  # rosbags raises whatever Python does on the bytes of a broken message
             reason = ImageError(f"{self.path}: {topic}: a message of {len(data)} bytes cannot be read: {error}")
             return Frame(topic, log_time, "", log_time, reason)
-        stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+        stamp = nanoseconds(message.header.stamp)
         try:
             image: Any = image_to_bgr(message)
         except ImageError as error:
@@ -278,11 +278,6 @@ def _naming(path: Path) -> Iterator[None]:
 def _absolute(topic: str) -> str:
     """ROS 1 bags hold names without their first slash too."""
     return "/" + topic.lstrip("/")
-
-
-def _info_topic(image_topic: str) -> str:
-    """Where image_transport looks for the CameraInfo of an image: ``camera_info`` in the same namespace."""
-    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
 
 
 def _qos(latched: bool) -> Qos:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.encodings import ImageError, decompress
+from panoptic_ros.messages import NANOSECONDS
 
-NANOSECONDS = 1_000_000_000
 DEFAULT_RATE = 10.0  # Hz, where neither the files nor the user say one
 FRAME_ID = "camera"  # of frames that no driver has named
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")

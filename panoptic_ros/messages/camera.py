@@ -13,11 +13,16 @@ from panoptic_ros.messages.types import MessageTypes
 NANOSECONDS = 1_000_000_000
 
 
+def nanoseconds(stamp: Any) -> int:
+    """A ``builtin_interfaces/Time`` as nanoseconds since the epoch."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
 def make_header(types: MessageTypes, stamp: Any, frame_id: str) -> Any:
     """A ``std_msgs/Header``; `stamp` is a ``builtin_interfaces/Time`` or nanoseconds since the epoch."""
     if isinstance(stamp, int):
-        seconds, nanoseconds = divmod(stamp, NANOSECONDS)
-        stamp = types.make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+        seconds, rest = divmod(stamp, NANOSECONDS)
+        stamp = types.make("builtin_interfaces/msg/Time", sec=seconds, nanosec=rest)
     return types.make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
 

@@ -26,10 +26,13 @@ try:
 except ImportError:  # Humble's name of the module
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from panoptic_ros.encodings import ImageError
+from panoptic_ros.messages import NANOSECONDS, check_image, nanoseconds
+from panoptic_ros.messages.topics import COMPRESSED_IMAGE, IMAGE, info_topic_of
 from panoptic_ros.nodes.parameters import CameraTopics, Settings
-from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.nodes.reports import Reports, kind_of
 from panoptic_ros.nodes.statistics import CameraStatistics, Drop
-from panoptic_ros.nodes.topic_watch import COMPRESSED, RAW, explain_silence, incompatibilities, published_type
+from panoptic_ros.nodes.topic_watch import explain_silence, incompatibilities, published_type
 
 TIME_JUMP = 1.0
 """Seconds that a stamp must go back before it counts as a jump of time: more than any reordering on the way."""
@@ -37,11 +40,11 @@ TIME_JUMP = 1.0
 _CLOCK_TOLERANCE = 0.1  # seconds a stamp may lie ahead: simulated time moves in steps, clocks of two hosts differ
 _TYPE_PATIENCE = 0.3  # seconds of silence after which the type of the topic is looked at again
 _SILENCE_REPEAT = 30.0  # seconds between two lines about one silent topic
-_TYPES = {RAW: Image, COMPRESSED: CompressedImage}
+_TYPES = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class WaitingImage:
     """An image that arrived.
 
     Attributes
@@ -92,7 +95,7 @@ class Camera:
         condition: threading.Condition,
         reports: Reports,
     ) -> None:
-        info_topic = topics.camera_info_topic or beside(topics.image_topic)
+        info_topic = topics.camera_info_topic or info_topic_of(topics.image_topic)
         validate_topic_name(topics.image_topic)
         validate_topic_name(info_topic)
         self.name = name
@@ -104,13 +107,13 @@ class Camera:
         self._settings = settings
         self._condition = condition
         self._reports = reports
-        self._waiting: Frame | None = None
+        self._waiting: WaitingImage | None = None
         self._slot = -math.inf  # steady time that the last frame counts as accepted at, for max_rate
         self._last_stamp = 0  # of the last good frame
         self._infos: deque[CameraInfo] = deque(maxlen=8)  # infos and images of one exposure arrive in any order
         self._subscription: Subscription | None = None
         self._info_subscription: Subscription | None = None
-        self._type = RAW
+        self._type = IMAGE
 
     @property
     def subscribed(self) -> bool:
@@ -186,10 +189,10 @@ class Camera:
 
     def _expected_type(self) -> str:
         if self._transport == "raw":
-            return RAW
+            return IMAGE
         if self._transport == "compressed":
-            return COMPRESSED
-        fallback = COMPRESSED if self.image_topic.endswith("/compressed") else self._type
+            return COMPRESSED_IMAGE
+        fallback = COMPRESSED_IMAGE if self.image_topic.endswith("/compressed") else self._type
         return published_type(self._node, self.image_topic) or fallback
 
     def _on_incompatible(self, _event: Any) -> None:
@@ -198,18 +201,28 @@ class Camera:
             self._reports.warning(("qos", sentence), sentence, _SILENCE_REPEAT)
 
     def _on_image(self, message: Any) -> None:
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        stamp = nanoseconds(message.header.stamp)
         self.statistics.received(self.age(stamp))
+        try:
+            check_image(message)
+        except ImageError as error:  # said now, because a broken image must not take the place of a good one
+            self.refuse(error)
+            return
         with self._condition:
-            if self._last_stamp - stamp > TIME_JUMP * 1e9 and stamp:
+            if self._last_stamp - stamp > TIME_JUMP * NANOSECONDS and stamp:
                 self._jump_back(stamp)
             if self._is_early():
                 self.statistics.dropped(Drop.RATE)
                 return
             if self._waiting is not None:
                 self.statistics.dropped(Drop.SUPERSEDED)
-            self._waiting = Frame(message, stamp)
+            self._waiting = WaitingImage(message, stamp)
             self._condition.notify_all()
+
+    def refuse(self, error: ImageError) -> None:
+        """Count and say an image that is broken."""
+        self.statistics.dropped(Drop.BAD)
+        self._reports.error(("bad", self.name, kind_of(str(error))), f"bad image on {self.image_topic}: {error}")
 
     def _on_info(self, info: CameraInfo) -> None:
         self._infos.append(info)
@@ -232,7 +245,7 @@ class Camera:
         return False
 
     def _jump_back(self, stamp: int) -> None:
-        back = (self._last_stamp - stamp) / 1e9
+        back = (self._last_stamp - stamp) / NANOSECONDS
         self._reports.warning(
             ("jump", self.name), f"time jumped back by {back:.1f} s on {self.image_topic} (a bag that loops?); going on"
         )
@@ -248,7 +261,7 @@ class Camera:
         """Whether a frame waits; hold the condition."""
         return self._waiting is not None
 
-    def take(self) -> Frame | None:
+    def take(self) -> WaitingImage | None:
         """The waiting frame, which then waits no more; hold the condition."""
         frame, self._waiting = self._waiting, None
         return frame
@@ -258,7 +271,7 @@ class Camera:
         if self.take() is not None:
             self.statistics.dropped(Drop.STOPPED)
 
-    def is_too_old(self, frame: Frame) -> bool:
+    def is_too_old(self, frame: WaitingImage) -> bool:
         """Whether max_age drops the frame now."""
         limit = self._settings().max_age
         age = self.age(frame.stamp)
@@ -270,11 +283,11 @@ class Camera:
         )
         return True
 
-    def accept(self, frame: Frame) -> None:
+    def accept(self, frame: WaitingImage) -> None:
         """The frame was good: later stamps are compared with its stamp, which a broken message must not decide."""
         self._last_stamp = frame.stamp or self._last_stamp
 
-    def info_for(self, frame: Frame) -> CameraInfo | None:
+    def info_for(self, frame: WaitingImage) -> CameraInfo | None:
         """The CameraInfo with the frame's stamp, or the latest, or None."""
         infos = list(self._infos)
         same = (info for info in infos if info.header.stamp == frame.message.header.stamp)
@@ -285,7 +298,7 @@ class Camera:
         if stamp == 0:
             self._reports.once(("stamp", self.name), f"images on {self.image_topic} have no stamp: no ages can be told")
             return None
-        age: float = (self._node.get_clock().now().nanoseconds - stamp) / 1e9
+        age: float = (self._node.get_clock().now().nanoseconds - stamp) / NANOSECONDS
         if age < -_CLOCK_TOLERANCE:
             self._reports.warning(
                 ("future", self.name),
@@ -294,13 +307,6 @@ class Camera:
             )
             return None
         return max(age, 0.0)
-
-
-def beside(image_topic: str) -> str:
-    """The camera_info topic that by convention lies beside an image topic."""
-    base = image_topic.removesuffix("/compressed")
-    folder, slash, _ = base.rpartition("/")
-    return f"{folder}{slash}camera_info"
 
 
 def _sensor_qos(depth: int = 1) -> QoSProfile:

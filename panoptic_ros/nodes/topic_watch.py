@@ -6,15 +6,15 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-RAW = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
+from panoptic_ros.messages.topics import COMPRESSED_IMAGE, IMAGE
+
 _MOST_NAMED = 5  # topics that are proposed in one line
 
 
 def published_type(node: Node, topic: str) -> str | None:
-    """`RAW` or `COMPRESSED` where that is what is published on the topic (RAW where both are), else None."""
+    """`IMAGE` or `COMPRESSED_IMAGE` where that is what is published on the topic (IMAGE where both are), else None."""
     types = {info.topic_type for info in node.get_publishers_info_by_topic(topic)}
-    return next((name for name in (RAW, COMPRESSED) if name in types), None)
+    return next((name for name in (IMAGE, COMPRESSED_IMAGE) if name in types), None)
 
 
 def incompatibilities(node: Node, topic: str, qos: QoSProfile) -> list[str]:
@@ -43,7 +43,7 @@ def explain_silence(node: Node, topic: str, expected: str, qos: QoSProfile) -> s
         others = sorted(
             name
             for name, types in node.get_topic_names_and_types()
-            if {RAW, COMPRESSED} & set(types)
+            if {IMAGE, COMPRESSED_IMAGE} & set(types)
             and node.count_publishers(name)
             and not name.startswith(f"{node.get_fully_qualified_name()}/")
         )
@@ -54,7 +54,9 @@ def explain_silence(node: Node, topic: str, expected: str, qos: QoSProfile) -> s
     fitting = [info for info in publishers if info.topic_type == expected]
     if not fitting:
         types = ", ".join(sorted({info.topic_type for info in publishers}))
-        remedy = "set transport to auto" if types in (RAW, COMPRESSED) else "set image_topic to a topic of images"
+        remedy = (
+            "set transport to auto" if types in (IMAGE, COMPRESSED_IMAGE) else "set image_topic to a topic of images"
+        )
         return f"it is published as {types}, but this node expects {expected}: {remedy}"
     mismatches = incompatibilities(node, topic, qos)
     if len(mismatches) == len(fitting):

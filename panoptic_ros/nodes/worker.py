@@ -18,11 +18,11 @@ from sensor_msgs.msg import CameraInfo
 
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.messages import image_to_bgr
-from panoptic_ros.nodes.camera import Camera, Frame
+from panoptic_ros.nodes.camera import Camera, WaitingImage
 from panoptic_ros.nodes.model_host import Running
 from panoptic_ros.nodes.outputs import CameraOutputs
 from panoptic_ros.nodes.parameters import Settings
-from panoptic_ros.nodes.reports import Reports, kind_of
+from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.nodes.statistics import Drop
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -43,7 +43,7 @@ class _Job:
     """A frame on its way through a round."""
 
     channel: Channel
-    frame: Frame
+    frame: WaitingImage
     image: NDArray[np.uint8]
     wanted: frozenset[str]
     started: float
@@ -122,11 +122,11 @@ class Worker:
     def _has_work(self) -> bool:
         return self._running() is not None and any(channel.camera.has_frame for channel in self._channels)
 
-    def _take(self, most: int) -> list[tuple[Channel, Frame]]:
+    def _take(self, most: int) -> list[tuple[Channel, WaitingImage]]:
         """The waiting frames, at most `most`, beginning with another camera each time so that none starves."""
         count = len(self._channels)
         order = [self._channels[(self._next + offset) % count] for offset in range(count)]
-        taken: list[tuple[Channel, Frame]] = []
+        taken: list[tuple[Channel, WaitingImage]] = []
         for channel in order:
             if len(taken) == most:
                 break
@@ -137,7 +137,7 @@ class Worker:
             self._next = (self._channels.index(taken[-1][0]) + 1) % count
         return taken
 
-    def _round(self, running: Running, settings: Settings, taken: Sequence[tuple[Channel, Frame]]) -> None:
+    def _round(self, running: Running, settings: Settings, taken: Sequence[tuple[Channel, WaitingImage]]) -> None:
         jobs = [job for channel, frame in taken if (job := self._decode(channel, frame)) is not None]
         if not jobs:
             return
@@ -146,7 +146,7 @@ class Worker:
         for job, segmentation in self._segment(pipeline, jobs):
             self._publish(pipeline, settings, job, segmentation)
 
-    def _decode(self, channel: Channel, frame: Frame) -> _Job | None:
+    def _decode(self, channel: Channel, frame: WaitingImage) -> _Job | None:
         """The frame's image, or None where it is too old or broken."""
         camera = channel.camera
         started = time.perf_counter()
@@ -156,9 +156,7 @@ class Worker:
         try:
             image = image_to_bgr(frame.message)
         except ImageError as error:
-            camera.statistics.dropped(Drop.BAD)
-            subject = ("bad", camera.name, kind_of(str(error)))
-            self._reports.error(subject, f"bad image on {camera.image_topic}: {error}")
+            camera.refuse(error)
             return None
         except Exception as error:  # an image may be broken in ways that nobody thought of; the next one is looked at
             camera.statistics.dropped(Drop.BAD)
