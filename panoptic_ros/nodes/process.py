@@ -14,7 +14,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
-from panoptic_ros.nodes.parameters import ParameterError, unread_files
+from panoptic_ros.nodes.parameter_files import unread_files
+from panoptic_ros.nodes.parameters import ParameterError
 from panoptic_ros.nodes.reports import Reports
 
 if TYPE_CHECKING:

@@ -4,14 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import rclpy
 import yaml
 from node_harness import FakeSource, Ros
-from rclpy.context import Context
 from rclpy.parameter import Parameter
 
 from panoptic_ros.models.options import DecodeOptions
-from panoptic_ros.nodes.parameters import ParameterError, Settings, unread_files
+from panoptic_ros.nodes.parameters import ParameterError, Settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -172,32 +170,3 @@ def test_the_example_of_several_cameras_is_taken(ros: Ros, source: FakeSource) -
         "left": "/left/camera_info",
         "right": "/right/camera_info",
     }
-
-
-@pytest.mark.parametrize(
-    ("content", "is_read"),
-    [
-        ("/**: {ros__parameters: {batch: 1}}", True),
-        ("/*: {ros__parameters: {batch: 1}}", False),
-        ("/*/*: {ros__parameters: {batch: 1}}", True),
-        ("/robot/panoptic_node: {ros__parameters: {batch: 1}}", True),
-        ("robot: {panoptic_node: {ros__parameters: {batch: 1}}}", True),
-        ("/robot/**: {ros__parameters: {batch: 1}}", True),
-        ("panoptic_node: {ros__parameters: {batch: 1}}", False),
-        ("/robot/panoptic: {ros__parameters: {batch: 1}}", False),
-    ],
-)
-def test_a_parameter_file_without_a_section_for_the_node_is_told(tmp_path: Path, content: str, is_read: bool) -> None:
-    """What is read was tried with rclpy itself: the batch of a node that was given the file."""
-    path = tmp_path / "parameters.yaml"
-    path.write_text(content, encoding="utf-8")
-    arguments = ["--ros-args", "--params-file", str(path)]
-    context = Context()
-    rclpy.init(args=[], context=context, domain_id=230)
-    node = rclpy.create_node("panoptic_node", namespace="/robot", context=context, cli_args=arguments)
-    assert (node.declare_parameter("batch", 8).value == 1) is is_read
-    sentences = unread_files(arguments, node.get_fully_qualified_name())
-    node.destroy_node()
-    context.shutdown()
-    assert (sentences == []) is is_read
-    assert all(str(path) in sentence and "/robot/panoptic_node" in sentence for sentence in sentences)
