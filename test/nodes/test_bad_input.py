@@ -99,6 +99,34 @@ def test_no_good_frame_is_lost_among_bad_ones(
     assert not node.log.find("Traceback")
 
 
+@pytest.mark.parametrize(
+    ("kind", "topic", "good", "bad"),
+    [
+        (Image, "/camera/image_raw", lambda ros: ros.image(picture()), BAD_IMAGES),
+        (CompressedImage, "/camera/image_raw/compressed", lambda ros: ros.compressed(JPEG), BAD_COMPRESSED),
+    ],
+    ids=["raw", "compressed"],
+)
+def test_bad_frames_do_not_take_the_place_of_a_good_one_that_waits(
+    ros: Ros, source: FakeSource, kind: type, topic: str, good: Callable[[Ros], object], bad: dict[str, Callable]
+) -> None:
+    node = ros.start(source, image_topic=topic, **reliable(topic))
+    _, results = begin(ros, node, kind, topic, good)
+    publisher = ros.publisher(kind, topic, depth=20)
+    ros.connected(publisher)
+    source.pipeline.delay = 1.0
+    del results[:]
+    running, waiting, rounds = good(ros), good(ros), len(source.pipeline.batches)
+    publisher.publish(running)
+    ros.until(lambda: len(source.pipeline.batches) > rounds, "the network to be busy")
+    publisher.publish(waiting)
+    for maker in bad.values():
+        publisher.publish(maker(ros))
+    ros.until(lambda: len(results) == 2, "the results")
+    assert [stamp_of(result) for result in results] == [stamp_of(running), stamp_of(waiting)]
+    assert node.cameras[0].statistics.summary().dropped == {Drop.BAD: len(bad)}
+
+
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_each_error_names_the_topic_and_what_is_wrong(ros: Ros, source: FakeSource, name: str) -> None:
     words = {
