@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
+TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
 
 
@@ -28,7 +29,12 @@ setup(
     license="Apache-2.0",
     maintainer="panoptic_ros maintainers",
     maintainer_email="maintainers@panoptic-ros.org",
-    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    packages=[
+        *find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+        TRAINING,
+        *(f"{TRAINING}.{name}" for name in find_packages("training")),
+    ],
+    package_dir={TRAINING: "training"},
     data_files=share_files(),
     zip_safe=False,
     python_requires=">=3.10",
