@@ -1,0 +1,440 @@
+"""Cars: their shapes and their colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_training.synthetic.mesh import Material, Mesh
+from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, Surface, wheel
+from panoptic_training.synthetic.solids import Color, Skin, at, mirrored, of_class, pair, rounded_box
+
+CAR = 26
+
+# Shares of colours among new cars, after BASF's and Axalta's yearly reports of 2019 to 2023 for Europe; linear albedo.
+PAINTS: tuple[tuple[float, Color], ...] = (
+    (0.27, (0.78, 0.78, 0.77)),
+    (0.18, (0.012, 0.012, 0.013)),
+    (0.15, (0.10, 0.105, 0.11)),
+    (0.09, (0.22, 0.225, 0.23)),
+    (0.10, (0.42, 0.43, 0.44)),
+    (0.05, (0.012, 0.035, 0.13)),
+    (0.035, (0.03, 0.11, 0.30)),
+    (0.055, (0.32, 0.012, 0.015)),
+    (0.02, (0.12, 0.01, 0.018)),
+    (0.02, (0.10, 0.065, 0.035)),
+    (0.015, (0.015, 0.07, 0.04)),
+    (0.01, (0.55, 0.20, 0.02)),
+    (0.01, (0.62, 0.45, 0.03)),
+)
+
+# Fractions from the front and from the ground, read from side views as one draws them.
+STYLES: dict[str, Shell] = {
+    "hatchback": Shell(
+        4.05, 1.77, 1.46,
+        top=((0.0, 0.36), (0.006, 0.44), (0.02, 0.5), (0.05, 0.545), (0.13, 0.6), (0.255, 0.655), (0.3, 0.73),
+             (0.42, 0.945), (0.47, 0.985), (0.57, 1.0), (0.7, 0.985), (0.82, 0.945), (0.885, 0.9), (0.95, 0.69),
+             (0.975, 0.62), (0.992, 0.52), (1.0, 0.36)),
+        bottom=((0.0, 0.36), (0.005, 0.27), (0.015, 0.18), (0.05, 0.13), (0.12, 0.12), (0.9, 0.13), (0.96, 0.16),
+                (0.985, 0.2), (0.994, 0.28), (1.0, 0.36)),
+        belt=((0.0, 0.5), (0.25, 0.64), (0.6, 0.67), (0.88, 0.71), (0.96, 0.66), (1.0, 0.5)),
+        axles=(0.2, 0.83), wheel_radius=0.315,
+    ),
+    "sedan": Shell(
+        4.72, 1.83, 1.44,
+        top=((0.0, 0.36), (0.005, 0.45), (0.018, 0.51), (0.045, 0.55), (0.14, 0.61), (0.275, 0.655), (0.31, 0.72),
+             (0.415, 0.94), (0.46, 0.98), (0.54, 1.0), (0.65, 0.975), (0.73, 0.91), (0.845, 0.735), (0.875, 0.715),
+             (0.965, 0.69), (0.982, 0.63), (0.994, 0.52), (1.0, 0.38)),
+        bottom=((0.0, 0.36), (0.004, 0.27), (0.013, 0.18), (0.045, 0.13), (0.12, 0.12), (0.9, 0.13), (0.96, 0.16),
+                (0.985, 0.21), (0.995, 0.29), (1.0, 0.38)),
+        belt=((0.0, 0.5), (0.27, 0.645), (0.6, 0.665), (0.82, 0.69), (0.96, 0.66), (1.0, 0.5)),
+        axles=(0.19, 0.785), wheel_radius=0.33,
+    ),
+    "estate": Shell(
+        4.68, 1.82, 1.47,
+        top=((0.0, 0.36), (0.005, 0.45), (0.018, 0.505), (0.045, 0.545), (0.14, 0.6), (0.265, 0.65), (0.3, 0.72),
+             (0.4, 0.94), (0.45, 0.98), (0.54, 1.0), (0.7, 0.99), (0.83, 0.965), (0.905, 0.925), (0.955, 0.72),
+             (0.977, 0.63), (0.992, 0.52), (1.0, 0.37)),
+        bottom=((0.0, 0.36), (0.004, 0.27), (0.013, 0.18), (0.045, 0.13), (0.12, 0.12), (0.9, 0.13), (0.96, 0.16),
+                (0.985, 0.2), (0.995, 0.28), (1.0, 0.37)),
+        belt=((0.0, 0.5), (0.26, 0.64), (0.6, 0.66), (0.9, 0.69), (0.965, 0.65), (1.0, 0.5)),
+        axles=(0.19, 0.79), wheel_radius=0.33,
+    ),
+    "suv": Shell(
+        4.45, 1.86, 1.67,
+        top=((0.0, 0.4), (0.005, 0.5), (0.014, 0.56), (0.04, 0.6), (0.13, 0.635), (0.245, 0.665), (0.285, 0.74),
+             (0.385, 0.94), (0.43, 0.98), (0.53, 1.0), (0.7, 0.99), (0.84, 0.955), (0.9, 0.91), (0.955, 0.72),
+             (0.977, 0.63), (0.992, 0.52), (1.0, 0.4)),
+        bottom=((0.0, 0.4), (0.004, 0.3), (0.014, 0.21), (0.05, 0.155), (0.12, 0.14), (0.9, 0.15), (0.96, 0.19),
+                (0.985, 0.24), (0.995, 0.31), (1.0, 0.4)),
+        belt=((0.0, 0.52), (0.24, 0.65), (0.6, 0.67), (0.9, 0.7), (0.965, 0.66), (1.0, 0.52)),
+        axles=(0.195, 0.81), wheel_radius=0.36, wheel_width=0.235, lean=0.25,
+    ),
+    "compact": Shell(
+        3.55, 1.64, 1.49,
+        top=((0.0, 0.36), (0.007, 0.45), (0.02, 0.52), (0.05, 0.565), (0.12, 0.62), (0.215, 0.67), (0.26, 0.75),
+             (0.37, 0.945), (0.43, 0.985), (0.55, 1.0), (0.74, 0.985), (0.86, 0.955), (0.925, 0.9), (0.97, 0.69),
+             (0.985, 0.61), (0.995, 0.5), (1.0, 0.36)),
+        bottom=((0.0, 0.36), (0.006, 0.27), (0.018, 0.18), (0.05, 0.13), (0.12, 0.12), (0.9, 0.13), (0.96, 0.16),
+                (0.985, 0.2), (0.994, 0.28), (1.0, 0.36)),
+        belt=((0.0, 0.52), (0.22, 0.64), (0.6, 0.665), (0.93, 0.7), (0.975, 0.64), (1.0, 0.5)),
+        axles=(0.195, 0.845), wheel_radius=0.29, wheel_width=0.18, lean=0.24,
+    ),
+    "mpv": Shell(
+        4.5, 1.85, 1.66,
+        top=((0.0, 0.34), (0.005, 0.43), (0.018, 0.49), (0.045, 0.53), (0.11, 0.585), (0.2, 0.64), (0.25, 0.71),
+             (0.385, 0.94), (0.44, 0.98), (0.55, 1.0), (0.72, 0.99), (0.87, 0.955), (0.925, 0.91), (0.968, 0.7),
+             (0.983, 0.6), (0.994, 0.48), (1.0, 0.34)),
+        bottom=((0.0, 0.34), (0.004, 0.25), (0.013, 0.17), (0.045, 0.12), (0.12, 0.11), (0.9, 0.12), (0.96, 0.15),
+                (0.985, 0.19), (0.995, 0.26), (1.0, 0.34)),
+        belt=((0.0, 0.46), (0.2, 0.59), (0.6, 0.62), (0.93, 0.65), (0.975, 0.6), (1.0, 0.46)),
+        axles=(0.2, 0.82), wheel_radius=0.33, lean=0.24,
+    ),
+    "van": Shell(
+        5.3, 1.97, 1.98,
+        top=((0.0, 0.3), (0.004, 0.38), (0.012, 0.44), (0.035, 0.48), (0.1, 0.525), (0.165, 0.565), (0.2, 0.64),
+             (0.295, 0.92), (0.33, 0.97), (0.42, 1.0), (0.9, 0.995), (0.965, 0.975), (0.982, 0.9), (0.99, 0.6),
+             (0.996, 0.42), (1.0, 0.3)),
+        bottom=((0.0, 0.3), (0.004, 0.22), (0.013, 0.15), (0.045, 0.11), (0.12, 0.1), (0.9, 0.11), (0.97, 0.13),
+                (0.99, 0.17), (0.996, 0.23), (1.0, 0.3)),
+        belt=((0.0, 0.42), (0.16, 0.53), (0.6, 0.55), (0.98, 0.56), (1.0, 0.42)),
+        bow=((0.0, 0.24), (0.12, 0.14), (0.2, 0.12), (0.34, 0.0), (0.94, 0.0), (1.0, -0.05)),
+        axles=(0.175, 0.79), wheel_radius=0.34, wheel_width=0.22, lean=0.13, edge=0.1,
+    ),
+}  # fmt: skip
+SHARES = {"hatchback": 0.25, "sedan": 0.17, "estate": 0.17, "suv": 0.2, "compact": 0.07, "mpv": 0.06, "van": 0.08}
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """A vehicle that stands in its own frame, with the wheels that turn.
+
+    Attributes
+    ----------
+    mesh:
+        All of it, wheels as they stand.
+    wheels:
+        For each wheel: first vertex, vertex after the last, x and z of its centre, radius.
+    lights:
+        (L,) faces that shine while it brakes.
+    """
+
+    mesh: Mesh
+    wheels: tuple[tuple[int, int, float, float, float], ...]
+    lights: NDArray[np.int64]
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """Length, width and height in metres of the box that stands on the ground around it."""
+        low, high = self.mesh.vertices.min(axis=0), self.mesh.vertices.max(axis=0)
+        reach = 2 * np.maximum(np.abs(low), np.abs(high))
+        return float(reach[0]), float(reach[1]), float(high[2])
+
+    def rolled(self, distance: float, braking: bool = False) -> Mesh:
+        """The mesh after it rolled some metres ahead."""
+        vertices = self.mesh.vertices.copy()
+        for first, last, x, z, radius in self.wheels:
+            angle = distance / radius
+            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=np.float32)
+            part = vertices[first:last]
+            center = np.array([x, z], dtype=np.float32)
+            part[:, ::2] = (part[:, ::2] - center) @ turn + center
+        return self._lit(vertices) if braking else self._with(vertices, self.mesh.materials, self.mesh.colors)
+
+    def _with(self, vertices: NDArray[np.float32], materials: NDArray[np.uint8], colors: NDArray[np.float32]) -> Mesh:
+        return Mesh(vertices, self.mesh.faces, self.mesh.classes, materials, colors, self.mesh.uvs)
+
+    def _lit(self, vertices: NDArray[np.float32]) -> Mesh:
+        materials, colors = self.mesh.materials.copy(), self.mesh.colors.copy()
+        materials[self.lights] = Material.LIGHT
+        colors[self.lights] = BRAKE_GLOW
+        return self._with(vertices, materials, colors)
+
+    def repainted(self, color: Color) -> Rolling:
+        """The same vehicle in another colour."""
+        colors = self.mesh.colors.copy()
+        colors[self.mesh.materials == Material.CAR_PAINT] = color
+        return Rolling(self._with(self.mesh.vertices, self.mesh.materials, colors), self.wheels, self.lights)
+
+
+TAIL: Color = (0.22, 0.006, 0.008)
+TAIL_GLOW: Color = (0.75, 0.02, 0.02)
+BRAKE_GLOW: Color = (1.0, 0.05, 0.04)
+HEAD: Color = (0.62, 0.64, 0.66)
+HEAD_GLOW: Color = (1.0, 0.97, 0.9)
+
+
+def rolling(skin: Mesh, parts: list[Mesh], wheels: list[tuple[Mesh, float, float]], class_id: int) -> Rolling:
+    """Join a body, its parts and its wheels; a wheel is given with x and its outer side's distance from the middle.
+
+    The wheel's mesh is centred in its own origin, outer side to the left; both sides of the vehicle get one.
+    """
+    meshes, spans = [skin, *parts], []
+    first = sum(len(mesh.vertices) for mesh in meshes)
+    for mesh, x, y in wheels:
+        radius = float(mesh.vertices[:, 2].max())
+        shifted = at(mesh, x, y - float(mesh.vertices[:, 1].max()), radius)
+        for part in (shifted, mirrored(shifted)):
+            meshes.append(part)
+            spans.append((first, first + len(part.vertices), x, radius, radius))
+            first += len(part.vertices)
+    whole = of_class(Mesh.join(meshes), class_id)
+    red = (whole.colors == np.float32(TAIL)).all(axis=1) | (whole.colors == np.float32(TAIL_GLOW)).all(axis=1)
+    return Rolling(whole, tuple(spans), np.flatnonzero(red))
+
+
+@lru_cache(maxsize=64)
+def car(style: str, lights: bool = False, variant: int = 0) -> Rolling:
+    """A car.
+
+    Parameters
+    ----------
+    style:
+        One of `STYLES`.
+    lights:
+        Head and tail lights shine.
+    variant:
+        Details: lamps, grille, rims; vans without side windows when odd.
+    """
+    shell = STYLES[style]
+    surface = shell.build()
+    rng = np.random.default_rng([variant, *style.encode()])
+    cladding = BLACK_PLASTIC if style in ("suv", "van") else None
+    skin = surface.skin((0.5, 0.5, 0.5), cladding)
+    _windows(skin, surface, style, cargo=style == "van" and variant % 2 == 1)
+    _doors(skin, surface, style)
+    _nose(skin, surface, lights, rng)
+    _tail(skin, surface, lights, style, rng)
+    # the windscreen's foot, where the mirrors are
+    mirror_x = float(surface.x[np.abs(surface.x[:, -1] - (0.5 - 0.33) * shell.length).argmin(), surface.side])
+    mirror_z = float(surface.belt_line(mirror_x)) + 0.07
+    reach = surface.half_width(mirror_x, mirror_z)
+    mirror = rounded_box((0.1, 0.19, 0.13), (mirror_x, reach + 0.09, mirror_z), Material.CAR_PAINT, (0.5,) * 3, 0.4)
+    foot = rounded_box((0.05, 0.08, 0.05), (mirror_x, reach, mirror_z - 0.04), Material.PLASTIC, BLACK_PLASTIC)
+    parts = [pair(mirror), pair(foot)]
+    if style in ("estate", "suv"):
+        parts.append(_rails(surface))
+    rim = (0.55, 0.56, 0.57) if rng.random() < 0.75 else (0.06, 0.06, 0.065)
+    tyre = wheel(shell.wheel_radius, shell.wheel_width, rim, int(rng.choice([4, 4, 8])))
+    half = shell.width / 2
+    wheels = [(tyre, float(x), half - 0.025) for x in shell.axle_positions()]
+    return rolling(skin.mesh(), parts, wheels, CAR)
+
+
+def random_car(rng: np.random.Generator, lights: bool = False, style: str | None = None) -> Rolling:
+    """A car as they are met on the road."""
+    if style is None:
+        style = str(rng.choice(list(SHARES), p=np.array(list(SHARES.values())) / sum(SHARES.values())))
+    model = car(style, lights, int(rng.integers(4)))
+    return model.repainted(random_paint(rng))
+
+
+def random_paint(rng: np.random.Generator) -> Color:
+    """A colour as cars have them."""
+    shares = np.array([share for share, _ in PAINTS])
+    color = np.array(PAINTS[rng.choice(len(PAINTS), p=shares / shares.sum())][1])
+    red, green, blue = np.clip(color * rng.uniform(0.8, 1.15) * rng.uniform(0.96, 1.04, 3), 0.008, 0.85)
+    return float(red), float(green), float(blue)
+
+
+def _windows(skin: Skin, surface: Surface, style: str, cargo: bool) -> None:
+    shell = surface.shell
+
+    def along(fraction: float) -> float:
+        return shell.length * (0.5 - fraction)
+
+    front_axle, rear_axle = shell.axles[0], shell.axles[-1]
+    pillar = front_axle + 0.53 * (rear_axle - front_axle)  # between the doors
+    if style == "van":
+        pillar = 0.43
+    nose_end = 0.17
+    rear_end = {"hatchback": 0.9, "sedan": 0.85, "estate": 0.93, "suv": 0.92, "compact": 0.93, "mpv": 0.94}.get(style, 0.965)
+    quarter = rear_axle - 0.035 if style != "sedan" else rear_axle + 0.015
+    gap = 0.012
+    panes = [(nose_end, pillar - gap), (pillar + gap, quarter - gap * 0.5), (quarter + gap, rear_end)]
+    if style == "van":
+        panes = [(nose_end, pillar - gap), (pillar + 0.02, 0.69), (0.72, 0.955)][: 1 if cargo else 3]
+    elif style == "sedan":
+        panes = panes[:2]
+    # a black frame joins the panes where cars have it: between the doors
+    whole = surface.pane(along(panes[0][0]), along(panes[-1][1] if style != "van" else panes[0][1]), 0.018, 0.04)
+    if whole is not None:
+        skin.sides(whole, Material.PLASTIC, DARK)
+    for ahead, behind in panes:
+        pane = surface.pane(along(ahead), along(behind))
+        if pane is not None:
+            skin.sides(pane, Material.GLASS, GLASS)
+    for side in (1, -1):
+        _screen(skin, surface, side, cargo)
+
+
+def _screen(skin: Skin, surface: Surface, side: int, cargo: bool) -> None:
+    """Windscreen (side 1) or rear window (side -1)."""
+    if cargo and side < 0:
+        return
+    shell = surface.shell
+    height = surface.z[:, -1]
+    top = float(height.max()) - 0.07 - (0.03 if side > 0 else 0.05)
+    middle = 0.5 * shell.length * (0.5 - 0.5)
+    zone = (0.0, np.inf) if side > 0 else (-np.inf, middle)
+    cowl = 0.665 * shell.height if shell.height < 1.9 else 0.58 * shell.height
+    if side > 0:
+        index = [i for i, point in enumerate(shell.top) if point[1] > 0.93][0]
+        cowl = shell.top[index - 2][1] * shell.height
+    bottom = cowl + (0.03 if side > 0 else 0.075 * shell.height if shell.height > 1.43 else 0.1)
+    belt = float(surface.belt_line(0.0))
+
+    def half(z: float) -> float:
+        return shell.width / 2 * 0.985 - 0.03 - max(z - belt, 0.0) * shell.lean
+
+    margin = 0.075 if side > 0 else 0.12
+    for inset, material, color in ((0.0, Material.PLASTIC, DARK), (0.028, Material.GLASS, GLASS)):
+        low, high = bottom + inset, top - inset
+        outline = [
+            (half(low) - margin - inset - 0.03, low), (half(low + 0.06) - margin - inset, low + 0.06),
+            (half(high) - margin - inset, high - 0.05), (half(high) - margin - inset - 0.07, high),
+        ]  # fmt: skip
+        outline += [(-y, z) for y, z in reversed(outline)]
+        skin.paint(outline, 0, side, material, color, zone)
+
+
+def _doors(skin: Skin, surface: Surface, style: str) -> None:
+    shell = surface.shell
+    front, rear = shell.axle_positions()[[0, -1]]
+    reach = shell.wheel_radius + 0.05
+    joint = (0.01, 0.01, 0.011)
+    sill = float(np.interp(0.5, *zip(*shell.bottom, strict=True))) * shell.height + 0.09
+    pillar = front - 0.53 * (front - rear)
+    if style == "van":
+        pillar = shell.length * (0.5 - 0.43)
+    hinge = front - reach - 0.1
+
+    def belt(x: float) -> float:
+        return float(surface.belt_line(x)) - 0.005
+
+    skin.line([(hinge, sill), (hinge + 0.01, belt(hinge))], 0.013, joint)
+    skin.line([(pillar, sill), (pillar, belt(pillar) + (0.0 if style != "van" else 0.1))], 0.013, joint)
+    tail = rear + 0.62 * reach
+    corner = shell.wheel_radius + reach + 0.04
+    skin.line([(rear + reach + 0.05, sill), (rear + reach + 0.03, shell.wheel_radius + 0.15), (tail, corner)], 0.013, joint)
+    skin.line([(tail, corner), (tail - 0.06, belt(tail))], 0.013, joint)
+    skin.line([(hinge, sill), (rear + reach + 0.05, sill)], 0.012, joint)
+    for x in (pillar + 0.09, tail + 0.05):  # handles
+        z = belt(x) - 0.11
+        skin.sides([(x, z), (x + 0.17, z + 0.005), (x + 0.17, z + 0.03), (x, z + 0.025)], Material.METAL, (0.2, 0.2, 0.21))
+    if style == "van":  # the rail that the sliding door runs on
+        z = belt(0.0) - 0.12
+        skin.line([(pillar - 0.1, z), (rear - 0.35, z)], 0.02, joint)
+
+
+def _nose(skin: Skin, surface: Surface, lights: bool, rng: np.random.Generator) -> None:
+    shell = surface.shell
+    half = shell.width / 2
+    bonnet = float(np.interp(0.035, *zip(*shell.top, strict=True))) * shell.height
+    low = float(shell.bottom[2][1]) * shell.height
+    zone = (0.25 * shell.length, np.inf)
+    tall = rng.uniform(0.8, 1.2)
+    lamp_low, lamp_high = bonnet - 0.17 * tall, bonnet - 0.035
+    # grille with a bright frame or none, badge in its middle
+    wide, deep = rng.uniform(0.36, 0.5) * half, rng.uniform(0.14, 0.24)
+    grille_high = bonnet - 0.06
+    frame = [(-wide, grille_high), (wide, grille_high), (wide * 0.86, grille_high - deep), (-wide * 0.86, grille_high - deep)]
+    if rng.random() < 0.3:
+        rim = np.array(frame) * (1.05, 1.0) + np.array([[0, 0.012], [0, 0.012], [0, -0.012], [0, -0.012]])
+        skin.paint(rim, 0, 1, Material.METAL, (0.55, 0.55, 0.56), zone)
+    skin.paint(frame, 0, 1, Material.PLASTIC, DARK, zone)
+    for step in (0.5,):
+        z = grille_high - deep * step
+        skin.paint([(-wide * 0.9, z), (wide * 0.9, z), (wide * 0.9, z - 0.012), (-wide * 0.9, z - 0.012)], 0, 1,
+                   Material.METAL, (0.2, 0.2, 0.21), zone)  # fmt: skip
+    badge, middle = 0.05, grille_high - 0.35 * deep
+    skin.paint([(badge * np.cos(a), middle + badge * np.sin(a)) for a in np.arange(6) * np.pi / 3], 0, 1,
+               Material.METAL, (0.6, 0.6, 0.6), zone)  # fmt: skip
+    # lower intake and fog lamps
+    intake_high = min(grille_high - deep - 0.13, low + 0.2)
+    skin.paint([(-0.62 * half, low + 0.05), (0.62 * half, low + 0.05), (0.54 * half, intake_high), (-0.54 * half, intake_high)],
+               0, 1, Material.PLASTIC, DARK, zone)  # fmt: skip
+    skin.both([(0.7 * half, low + 0.08), (0.84 * half, low + 0.1), (0.84 * half, low + 0.19), (0.7 * half, low + 0.17)],
+              0, 1, Material.PLASTIC, DARK, zone)  # fmt: skip
+    # lamps: dark housing, bright glass, wrapping around the corner
+    outline = [(wide * 1.12, lamp_low + 0.03), (0.76 * half, lamp_low), (0.99 * half, lamp_low + 0.05),
+               (0.99 * half, lamp_high), (wide * 1.12, lamp_high - 0.05)]  # fmt: skip
+    skin.both(outline, 0, 1, Material.GLASS, (0.16, 0.17, 0.18), zone)
+    inner = np.array(outline)
+    inner = inner.mean(axis=0) + (inner - inner.mean(axis=0)) * (0.74, 0.62)
+    inner = inner[[0, 2, 3, 4]]
+    material, color = (Material.LIGHT, HEAD_GLOW) if lights else (Material.GLASS, HEAD)
+    skin.both([(float(y), float(z)) for y, z in inner], 0, 1, material, color, zone)
+    corner = surface.front(lamp_low + 0.07, half)
+    skin.sides([(corner + 0.05, lamp_low + 0.04), (corner - 0.18, lamp_low + 0.09), (corner - 0.26, lamp_high - 0.005),
+                (corner + 0.05, lamp_high)], Material.GLASS, (0.3, 0.31, 0.32))  # fmt: skip
+    _plate(skin, 1, grille_high - deep - 0.075, zone)
+
+
+def _tail(skin: Skin, surface: Surface, lights: bool, style: str, rng: np.random.Generator) -> None:
+    shell = surface.shell
+    half, height = shell.width / 2, shell.height
+    zone = (-np.inf, -0.25 * shell.length)
+    material, color = (Material.LIGHT, TAIL_GLOW) if lights else (Material.PLASTIC, TAIL)
+    if style == "van" or (style in ("compact", "mpv") and rng.random() < 0.6):  # upright lamps in the corners
+        low, high = 0.42 * height, 0.42 * height + 0.42
+        outline = [(0.84 * half, low), (0.995 * half, low), (0.995 * half, high), (0.86 * half, high)]
+    else:
+        high = 0.655 * height if style == "sedan" else 0.645 * height
+        low = high - rng.uniform(0.13, 0.2)
+        inner = rng.uniform(0.5, 0.62)
+        outline = [(inner * half, low + 0.045), (0.8 * half, low), (0.995 * half, low + 0.02), (0.995 * half, high),
+                   (0.7 * half, high), (inner * half, high - 0.03)]  # fmt: skip
+    skin.both(outline, 0, -1, material, color, zone)
+    lamp_low, lamp_high = min(z for _, z in outline), max(z for _, z in outline)
+    corner = surface.rear(0.5 * (lamp_low + lamp_high), half)
+    deep = 0.08 if style == "van" else rng.uniform(0.16, 0.26)
+    skin.sides([(corner - 0.1, lamp_low + 0.01), (corner + 0.12, lamp_low + 0.02), (corner + deep, lamp_high), (corner - 0.1, lamp_high)],
+               material, color)  # fmt: skip
+    middle = np.mean(outline, axis=0)
+    skin.both([(middle[0] - 0.06, middle[1] + 0.02), (middle[0] + 0.07, middle[1] + 0.02), (middle[0] + 0.07, middle[1] + 0.055),
+               (middle[0] - 0.06, middle[1] + 0.055)], 0, -1, Material.GLASS, HEAD, zone)  # fmt: skip
+    # the lid's joint, bumper, plate
+    low_lid = 0.36 * height
+    joint = (0.01, 0.01, 0.011)
+    skin.paint([(-0.68 * half, low_lid), (0.68 * half, low_lid), (0.68 * half, low_lid + 0.014), (-0.68 * half, low_lid + 0.014)],
+               0, -1, Material.PLASTIC, joint, zone)  # fmt: skip
+    skin.both([(0.68 * half, low_lid), (0.695 * half, low_lid), (0.7 * half, lamp_low), (0.685 * half, lamp_low)], 0, -1,
+              Material.PLASTIC, joint, zone)  # fmt: skip
+    if style == "van":
+        skin.paint([(-0.007, low_lid), (0.007, low_lid), (0.007, 0.93 * height), (-0.007, 0.93 * height)], 0, -1,
+                   Material.PLASTIC, joint, zone)  # fmt: skip
+    diffuser = float(shell.bottom[-3][1]) * height + 0.04
+    skin.paint([(-0.66 * half, 0.0), (0.66 * half, 0.0), (0.6 * half, diffuser + 0.07), (-0.6 * half, diffuser + 0.07)], 0, -1,
+               Material.PLASTIC, BLACK_PLASTIC, zone)  # fmt: skip
+    skin.both([(0.66 * half, diffuser + 0.09), (0.9 * half, diffuser + 0.1), (0.9 * half, diffuser + 0.13), (0.66 * half, diffuser + 0.12)],
+              0, -1, Material.PLASTIC, TAIL, zone)  # fmt: skip
+    plate = low_lid + 0.11 if style != "sedan" or rng.random() < 0.5 else low_lid + 0.16
+    _plate(skin, -1, plate, zone)
+
+
+def _plate(skin: Skin, side: int, z: float, zone: tuple[float, float]) -> None:
+    """A licence plate: white, blue at its left end, dark characters told as blocks."""
+    wide, tall = 0.26, 0.055
+    skin.paint([(-wide, z - tall), (wide, z - tall), (wide, z + tall), (-wide, z + tall)], 0, side, Material.SIGN, (0.72, 0.72, 0.7), zone)
+    left = wide if side > 0 else -wide  # of somebody who reads it
+    edge = left - np.sign(left) * 0.045
+    skin.paint([(left, z - tall), (left, z + tall), (edge, z + tall), (edge, z - tall)], 0, side, Material.SIGN, (0.01, 0.04, 0.3), zone)
+    for start, end in ((0.03, 0.2), (0.24, 0.43)):
+        a, b = left - np.sign(left) * (0.045 + start), left - np.sign(left) * (0.045 + end)
+        skin.paint([(a, z - 0.035), (a, z + 0.035), (b, z + 0.035), (b, z - 0.035)], 0, side, Material.SIGN, (0.05, 0.05, 0.05), zone)
+
+
+def _rails(surface: Surface) -> Mesh:
+    """Roof rails."""
+    from panoptic_training.synthetic.solids import tube
+
+    length = surface.shell.length
+    x = np.linspace(0.0 * length, -0.34 * length, 6)
+    ring = [int(np.abs(surface.x[:, surface.edge_row] - value).argmin()) for value in x]
+    points = np.stack([x, surface.y[ring, -3] + 0.01, surface.z[ring, -3] + 0.035], axis=1)
+    points[[0, -1], 2] -= 0.035
+    return pair(tube(points, 0.018, 6, Material.METAL, (0.3, 0.3, 0.31)))
