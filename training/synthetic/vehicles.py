@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, Surface, wheel
-from panoptic_training.synthetic.solids import Color, Skin, at, mirrored, of_class, pair, rounded_box
+from panoptic_training.synthetic.solids import Color, Skin, at, mirrored, of_class, pair, rounded_box, tube
 
 CAR = 26
 
@@ -430,7 +430,7 @@ def _plate(skin: Skin, side: int, z: float, zone: tuple[float, float]) -> None:
 
 def _rails(surface: Surface) -> Mesh:
     """Roof rails."""
-    from panoptic_training.synthetic.solids import tube
+
 
     length = surface.shell.length
     x = np.linspace(0.0 * length, -0.34 * length, 6)
