@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import cast
@@ -111,7 +112,7 @@ def _blocks(rng: np.random.Generator, main: Road, junctions: list[Junction]) -> 
     blocks: list[Block] = []
     bounds = [(main.curve.start, -1, -1), *((j.s, j.index, j.index) for j in junctions), (main.curve.end, -1, -1)]
     recent: list[Character] = []
-    for (s0, before, _), (s1, _, after) in zip(bounds[:-1], bounds[1:], strict=True):
+    for (s0, before, _), (s1, _, after) in itertools.pairwise(bounds):
         begin = s0 + (junctions[before].half_width if before >= 0 else 0.0)
         end = s1 - (junctions[after].half_width if after >= 0 else 0.0)
         for side in _SIDES:
@@ -154,7 +155,7 @@ def _walk(block: Block, main: Road) -> Walk:
 
 
 def _cross(rng: np.random.Generator, layout: Layout) -> None:
-    """Crossings and stop lines: at all arms with lights, zebras at some arms without, and in the middle of long blocks."""
+    """Crossings and stop lines: on all arms with lights, zebras on some arms without, and inside long blocks."""
     for junction in layout.junctions:
         road = layout.roads[junction.road]
         for arm in _SIDES:
