@@ -10,6 +10,7 @@ PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
+TRAIN = ["embreex", "trimesh"]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -69,8 +70,11 @@ setup(
             "empy<4",  # the generators' templates are of version 3
         ],
         "export": EXPORT,
+        # panoptic-train, which no robot needs.
+        "training": TRAIN,
         "test": [
             *EXPORT,
+            *TRAIN,
             "catkin_pkg",
             "colcon-package-information",
             "colcon-ros",
@@ -89,6 +93,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"panoptic-ros = {PACKAGE}.commands.main:main",
+            f"panoptic-train = {TRAINING}.commands.main:main",
             f"panoptic_node = {PACKAGE}.nodes.panoptic_node:main",
         ]
     },

@@ -93,16 +93,15 @@ class Mesh:
         uvs:
             (F, 3, 2), or None for a box projection: the two axes that the triangle faces least.
         """
-        vertices = np.asarray(vertices, dtype=np.float32)
-        faces = np.asarray(faces, dtype=np.int32)
-        count = len(faces)
+        corners, triangles = np.asarray(vertices, dtype=np.float32), np.asarray(faces, dtype=np.int32)
+        count = len(triangles)
         return cls(
-            vertices=vertices,
-            faces=faces,
+            vertices=corners,
+            faces=triangles,
             classes=np.full(count, class_id, dtype=np.uint8),
             materials=np.full(count, int(material), dtype=np.uint8),
             colors=np.tile(np.asarray(color, dtype=np.float32), (count, 1)),
-            uvs=box_projection(vertices, faces) if uvs is None else np.asarray(uvs, dtype=np.float32),
+            uvs=box_projection(corners, triangles) if uvs is None else np.asarray(uvs, dtype=np.float32),
         )
 
     @classmethod
