@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,8 +19,7 @@ from panoptic_training.synthetic.raycast import Hits, Raycaster
 from panoptic_training.synthetic.shading import Quality, Shader
 
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
-CONTRAST = 20  # of 255: neighbours that differ more are an edge, and sampled more finely
-OFFSETS = ((0.25, -0.25), (-0.25, 0.25), (0.25, 0.25), (-0.25, -0.25))  # pixels; where further samples of an edge lie
+CONTRAST = 30  # of 255: neighbours that differ more are an edge, and sampled more finely
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ class Intrinsics:
             raise ValueError(f"a camera matrix must be 3 x 3 finite numbers, got {self.matrix.tolist()}")
         (fx, skew, cx), (zero, fy, cy), last = self.matrix
         if fx <= 0 or fy <= 0 or skew or zero or last.tolist() != [0, 0, 1]:
-            raise ValueError(f"a camera matrix must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {self.matrix.tolist()}")
+            raise ValueError(
+                f"a camera matrix must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {self.matrix.tolist()}"
+            )
         if not (-width <= cx <= 2 * width and -height <= cy <= 2 * height):
             raise ValueError(f"principal point ({cx}, {cy}) is far outside of {width} x {height} pixels")
         if model not in MODELS:
@@ -90,16 +92,23 @@ class Intrinsics:
             raise ValueError(
                 f"{model} takes {' or '.join(map(str, MODELS[model]))} finite coefficients, got {self.distortion.tolist()}"
             )
-        self._tables: dict[tuple[float, float], NDArray[np.float32]] = {}
+        self._tables: dict[float, NDArray[np.float32]] = {}
         self._check_distortion()
 
     @classmethod
     def from_field_of_view(
-        cls, width: int, height: int, horizontal_degrees: float, distortion: Sequence[float] = (), model: str = "plumb_bob"
+        cls,
+        width: int,
+        height: int,
+        horizontal_degrees: float,
+        distortion: Sequence[float] = (),
+        model: str = "plumb_bob",
     ) -> Intrinsics:
         """Square pixels and a central principal point; the angle is that without distortion."""
         if not 0 < horizontal_degrees < 180:
-            raise ValueError(f"a pinhole camera's field of view must be between 0 and 180 degrees, got {horizontal_degrees}")
+            raise ValueError(
+                f"a pinhole camera's field of view must be between 0 and 180 degrees, got {horizontal_degrees}"
+            )
         focal = width / 2 / np.tan(np.radians(horizontal_degrees) / 2)
         matrix = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
         return cls(width, height, matrix, distortion, model)
@@ -109,14 +118,22 @@ class Intrinsics:
         """Radians that a pixel in the middle covers."""
         return float(1 / self.matrix[0, 0])
 
-    def rays(self, offset: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
-        """(H, W, 3) unit rays in the optical frame through the pixels' centres, or `offset` (x, y) pixels beside them."""
+    def rays(self) -> NDArray[np.float32]:
+        """(H, W, 3) unit rays in the optical frame through the pixels' centres."""
+        return self._table(0.0, 0)
+
+    def corner_rays(self) -> NDArray[np.float32]:
+        """(H + 1, W + 1, 3) unit rays through the pixels' corners."""
+        return self._table(-0.5, 1)
+
+    def _table(self, offset: float, more: int) -> NDArray[np.float32]:
         if offset not in self._tables:
-            columns, rows = np.meshgrid(np.arange(self.width) + offset[0], np.arange(self.height) + offset[1])
+            shape = (self.height + more, self.width + more)
+            columns, rows = np.meshgrid(np.arange(shape[1]) + offset, np.arange(shape[0]) + offset)
             plane = self._undistort(np.stack([columns.ravel(), rows.ravel()], axis=1))
             rays = np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
             rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-            self._tables[offset] = rays.astype(np.float32).reshape(self.height, self.width, 3)
+            self._tables[offset] = rays.astype(np.float32).reshape(*shape, 3)
         return self._tables[offset]
 
     def _undistort(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -213,7 +230,9 @@ class Camera:
         directions = rays.reshape(-1, 3) @ rotation
         raycaster.parts(time)  # before threads ask for it
         with _Workers(self.quality.threads) as workers:
-            hits = _join(workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions)))
+            hits = _join(
+                workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions))
+            )
             open_sky = None
             if self.quality.occlusion:
                 open_sky = openness(raycaster, hits, origin, directions, (height, width), self.quality.occlusion, time)
@@ -226,12 +245,14 @@ class Camera:
             light = np.concatenate(workers(shade, len(directions)))
             picture = light.reshape(height, width, 3)
             exposure = lens_and_sensor.metered_exposure(picture)
-            if self.quality.edge_samples:
+            if self.quality.smooth_edges:
                 self._refine(picture, exposure, shader, raycaster, origin, rotation, time, open_sky, workers)
         depth = hits.distance.reshape(height, width) * rays[..., 2]
         if self.effects.motion_blur and velocity is not None:
             picture = lens_and_sensor.blur_motion(
-                picture, self._flow(raycaster, hits, depth, world_from_optical, time, velocity) * np.float32(self.effects.motion_blur)
+                picture,
+                self._flow(raycaster, hits, depth, world_from_optical, time, velocity)
+                * np.float32(self.effects.motion_blur),
             )
         if rng is None:
             rng = np.random.default_rng([self.effects.seed, round(time * 1e6)])
@@ -249,26 +270,36 @@ class Camera:
         open_sky: NDArray[np.float32] | None,
         workers: _Workers,
     ) -> None:
-        """Replace pixels at edges by the mean of several rays, each as bright as it will be shown."""
+        """Replace pixels at edges by a mean with the rays through their corners, each as bright as it will be shown.
+
+        Four pixels share a corner, so that an edge costs one more ray per pixel.
+        """
         shown = lens_and_sensor.develop(picture * np.float32(exposure))
-        contrast = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)).max(axis=2)
-        edges = np.flatnonzero(contrast.ravel() > CONTRAST)
-        if not len(edges):
+        contrast = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
+        edges = contrast > CONTRAST
+        height, width = edges.shape
+        corners = np.zeros((height + 1, width + 1), dtype=bool)  # corner (row, column) is up and left of that pixel
+        for down in (0, 1):
+            for right in (0, 1):
+                corners[down : down + height, right : right + width] |= edges
+        rows, columns = np.nonzero(corners)
+        if not len(rows):
             return
-        flat = picture.reshape(-1, 3)
+        directions = self.intrinsics.corner_rays()[rows, columns] @ rotation
+        beside = np.minimum(rows, height - 1) * width + np.minimum(columns, width - 1)
+
+        def sample(part: slice) -> NDArray[np.float32]:
+            own = directions[part]
+            hits = raycaster.cast(origin, own, time, smooth=True)
+            share = None if open_sky is None else open_sky[beside[part]]
+            return shader.shade(hits, origin, own, self.intrinsics.pixel_angle, time, share)
+
         white = np.float32(1.2 / exposure)  # what is shown white has no more weight than white
-        total = np.minimum(flat[edges], white)
-        for offset in OFFSETS[: self.quality.edge_samples]:
-            directions = self.intrinsics.rays(offset).reshape(-1, 3)[edges] @ rotation
-
-            def sample(part: slice, directions: NDArray[np.float32] = directions) -> NDArray[np.float32]:
-                own = directions[part]
-                hits = raycaster.cast(origin, own, time, smooth=True)
-                share = None if open_sky is None else open_sky[edges[part]]
-                return shader.shade(hits, origin, own, self.intrinsics.pixel_angle, time, share)
-
-            total += np.minimum(np.concatenate(workers(sample, len(edges))), white)
-        flat[edges] = total / np.float32(1 + min(self.quality.edge_samples, len(OFFSETS)))
+        light = np.zeros((height + 1, width + 1, 3), dtype=np.float32)
+        light[rows, columns] = np.minimum(np.concatenate(workers(sample, len(rows))), white)
+        mean = (light[:-1, :-1] + light[1:, :-1] + light[:-1, 1:] + light[1:, 1:]) * np.float32(0.125)
+        mean += np.minimum(picture, white) * np.float32(0.5)
+        picture[edges] = mean[edges]
 
     def _flow(
         self,
@@ -292,13 +323,17 @@ class Camera:
         inverse = 1 / np.maximum(depth, np.float32(0.1))
         right = (vx - x * vz) * inverse + x * y * wx - (1 + x * x) * wy + y * wz
         down = (vy - y * vz) * inverse + (1 + y * y) * wx - x * y * wy - x * wz
-        return np.stack([right * np.float32(self.intrinsics.matrix[0, 0]), down * np.float32(self.intrinsics.matrix[1, 1])], axis=2)
+        return np.stack(
+            [right * np.float32(self.intrinsics.matrix[0, 0]), down * np.float32(self.intrinsics.matrix[1, 1])], axis=2
+        )
 
     def _develop(
         self, picture: NDArray[np.float32], exposure: float, time: float, rng: np.random.Generator
     ) -> NDArray[np.uint8]:
         factor, (red, blue) = self.effects.drift(time)
-        exposed = lens_and_sensor.lens(picture * (np.float32(exposure * factor) * np.array([red, 1, blue], np.float32)), self.effects)
+        exposed = lens_and_sensor.lens(
+            picture * (np.float32(exposure * factor) * np.array([red, 1, blue], np.float32)), self.effects
+        )
         if self.effects.noise:
             exposed = lens_and_sensor.add_noise(exposed, self.effects.noise, exposure * factor, rng)
         image = lens_and_sensor.develop(exposed)
@@ -347,7 +382,7 @@ class _Workers:
 
     def __call__(self, work: Callable[[slice], object], count: int) -> list:
         ends = np.linspace(0, count, self.threads + 1).astype(int)
-        parts = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+        parts = [slice(start, end) for start, end in pairwise(ends)]
         return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))
 
 

@@ -54,7 +54,7 @@ class Effects:
                 raise ValueError(f"effect {field.name} must be 0 to {highest}, got {value}")
 
     def drift(self, time: float) -> tuple[float, tuple[float, float]]:
-        """Exposure factor, and the gains of red and blue, at a time: a function of it alone, so no frame needs another."""
+        """Exposure factor, and gains of red and blue: functions of the time alone, so that no frame needs another."""
         phases = np.random.default_rng([self.seed, 11]).uniform(0, 2 * np.pi, (2, 2))
         waves = np.sin(2 * np.pi * time / np.array([7.3, 2.9]) + phases).sum(axis=1)  # standard deviation 1
         warm = self.white_balance_jitter * waves[1]
@@ -67,7 +67,11 @@ def blur_motion(picture: Picture, flow: NDArray[np.float32]) -> Picture:
     total = np.zeros_like(picture)
     for share in np.linspace(-0.5, 0.5, BLUR_SAMPLES, dtype=np.float32):
         total += cv2.remap(
-            picture, columns + flow[..., 0] * share, rows + flow[..., 1] * share, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            picture,
+            columns + flow[..., 0] * share,
+            rows + flow[..., 1] * share,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
     return total / np.float32(BLUR_SAMPLES)
 

@@ -59,7 +59,9 @@ def _cast(
     part = Hits(*(getattr(hits, name)[chosen] for name in Hits.__slots__))
     points = lift(origin, directions[chosen], part, height=0.01)
     normal = part.normal
-    turn = ((number * 0.7548776662) % 1.0 + np.arange(len(number)) * 0.0).astype(np.float32)  # golden: neighbours differ
+    turn = ((number * 0.7548776662) % 1.0 + np.arange(len(number)) * 0.0).astype(
+        np.float32
+    )  # golden: neighbours differ
     shift = ((number * 0.5698402910) % 1.0).astype(np.float32)
     free = np.zeros(len(chosen), dtype=np.float32)
     for ray in range(rays):

@@ -6,6 +6,7 @@ a world of a kilometre resolve to 0.06 mm, and rays that leave a surface start a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +90,7 @@ class _Part:
         self.normals = np.ascontiguousarray(unit.T)
         self.colors = np.ascontiguousarray(mesh.colors.T)
         self.uvs = np.ascontiguousarray(mesh.uvs.reshape(-1, 6).T)
-        self._vertices, self._faces, self._areas = mesh.vertices, mesh.faces, normals
+        self._vertices, self._faces = mesh.vertices, mesh.faces
         self._smooth: NDArray[np.float32] | None = None
         self.scene: EmbreeScene | None = None
         if self.count:
@@ -101,18 +102,22 @@ class _Part:
     def smooth(self) -> NDArray[np.float32]:
         """(9, F) float32: the normals at the corners, the face's own where the surface has an edge."""
         if self._smooth is None:
+            corners = self._vertices[self._faces]  # (F, 3, 3)
+            after = np.roll(corners, -1, axis=1) - corners
+            after /= np.maximum(np.sqrt(np.einsum("fij,fij->fi", after, after)), np.float32(1e-12))[..., None]
+            # Weighted by the angle of each corner, so that it does not matter how a side is cut into triangles.
+            angles = np.arccos(np.clip(-np.einsum("fij,fij->fi", after, np.roll(after, 1, axis=1)), -1, 1))
             indices = self._faces.ravel()
             sums = [
-                np.bincount(indices, np.repeat(self._areas[:, axis], 3), minlength=len(self._vertices))
-                for axis in range(3)
+                np.bincount(indices, (angles * unit[:, None]).ravel(), minlength=len(self._vertices))
+                for unit in self.normals
             ]
             means = np.stack(sums, axis=1).astype(np.float32)
             means /= np.maximum(np.sqrt(np.einsum("ij,ij->i", means, means)), np.float32(1e-12))[:, None]
-            table = means[self._faces]  # (F, 3, 3)
+            table = means[self._faces]
             flat = self.normals.T[:, None, :]
-            table = np.where(
-                np.einsum("fij,fij->fi", table, np.broadcast_to(flat, table.shape))[..., None] > CREASE, table, flat
-            )
+            bend = np.einsum("fij,fkj->fi", table, flat)
+            table = np.where(bend[..., None] > CREASE, table, flat)
             self._smooth = np.ascontiguousarray(table.reshape(-1, 9).T)
         return self._smooth
 
@@ -180,9 +185,16 @@ class Raycaster:
         )
         return self._part(list(self._resting), 0.0, [moved])
 
-    def parts(self, time: float) -> list[_Part]:
-        """What stands still, and what moves at this time; without those that have no triangle."""
+    def movers(self, time: float) -> list[int]:
+        """Indices of the bodies that do not rest."""
+        self.parts(time)
+        return [index for index in range(len(self.world.bodies)) if index not in self._resting]
+
+    def parts(self, time: float, movers: Sequence[int] | None = None) -> list[_Part]:
+        """What stands still, and what moves at this time, of `movers` alone if given; only those with any triangle."""
         time = float(time)
+        if movers is not None:
+            return [part for part in (self._still, self._part(list(movers), time, [])) if part.count]
         if time not in self._moving:
             poses = {index: self.world.bodies[index].pose(time) for index in self._resting}
             left = [index for index, pose in poses.items() if not np.array_equal(pose, self._resting[index])]
@@ -204,6 +216,7 @@ class Raycaster:
         time: float,
         smooth: bool = False,
         max_distance: float = np.inf,
+        movers: Sequence[int] | None = None,
     ) -> Hits:
         """The first surface along each ray.
 
@@ -217,11 +230,13 @@ class Raycaster:
             Also interpolate normals over round surfaces.
         max_distance:
             Metres; what is farther is not hit.
+        movers:
+            Indices of the only moving bodies that these rays can meet, where the caller knows; all if None.
         """
         directions = np.ascontiguousarray(directions, dtype=np.float32)
         count = len(directions)
         origins = self._relative(origins, count)
-        parts = self.parts(time)
+        parts = self.parts(time, movers)
         distance = np.empty(count, dtype=np.float32)
         hits = Hits(
             distance=distance,
@@ -263,14 +278,14 @@ class Raycaster:
             hit = np.flatnonzero(answer["primID"] >= 0)
             limit = answer["tfar"]
             hit_any[hit] = True
-            face = answer["primID"][hit]
+            face = answer["primID"][hit].astype(np.intp)  # once: each look-up would convert it again
             every = len(hit) == len(origins)
             where: slice | NDArray[np.intp] = block if every else hit + block.start
             hits.class_id[where] = part.classes[face]
             hits.instance[where] = part.instance[face]
             hits.material[where] = part.materials[face]
             hits.body[where] = part.body[face]
-            hits.face[where] = face + np.int32(offset)
+            hits.face[where] = face + offset
             second, third = answer["u"][hit], answer["v"][hit]
             first = 1 - second - third
             for axis in range(3):

@@ -57,8 +57,8 @@ class Quality:
         Whether the sun's shadow is traced, and what glass, paint and water mirror.
     occlusion:
         Rays per coarse point that find how much sky it sees; 0 for none.
-    edge_samples:
-        Further rays per pixel at edges.
+    smooth_edges:
+        Whether pixels at edges are the mean of several rays.
     threads:
         That share a picture.
     """
@@ -66,12 +66,12 @@ class Quality:
     shadows: bool = True
     mirrors: bool = True
     occlusion: int = 4
-    edge_samples: int = 2
+    smooth_edges: bool = True
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.occlusion < 0 or self.edge_samples < 0 or self.threads < 1:
-            raise ValueError(f"occlusion and edge_samples must be 0 or more and threads 1 or more, got {self}")
+        if self.occlusion < 0 or self.threads < 1:
+            raise ValueError(f"occlusion must be 0 or more and threads 1 or more, got {self}")
 
 
 class Shader:
@@ -179,11 +179,19 @@ class Shader:
         return self._air(color, hits.distance, along)
 
     def _sun(
-        self, hits: Hits, points: NDArray[np.float32], normal: Vector, leaves: NDArray[np.bool_], time: float, trace: bool
+        self,
+        hits: Hits,
+        points: NDArray[np.float32],
+        normal: Vector,
+        leaves: NDArray[np.bool_],
+        time: float,
+        trace: bool,
     ) -> Scalar:
         """(N,) share of the sun's light that a surface catches; leaves let some through."""
         direct = _dot(normal, self.sky.direction[:, None])
-        direct = np.where(leaves, np.maximum(direct, np.float32(-0.55) * direct) * np.float32(0.8) + np.float32(0.2), direct)
+        direct = np.where(
+            leaves, np.maximum(direct, np.float32(-0.55) * direct) * np.float32(0.8) + np.float32(0.2), direct
+        )
         flat = hits.normal @ self.sky.direction
         direct[(flat <= 0) & ~leaves] = 0
         np.maximum(direct, 0, out=direct)
@@ -259,7 +267,9 @@ class Shader:
                 seen[:, traced] = self.sky.look(out[:, traced])
                 if len(solid):
                     part = select(found, solid)
-                    seen[:, traced[solid]] = self._solid(part, starts[solid], rays[solid], pixel_angle * 3, time, None, False)
+                    seen[:, traced[solid]] = self._solid(
+                        part, starts[solid], rays[solid], pixel_angle * 3, time, None, False
+                    )
         weight = strength[chosen]
         color[:, chosen] = color[:, chosen] * (1 - weight) + np.minimum(seen, np.float32(6)) * weight
 

@@ -67,11 +67,21 @@ class Sky:
         self._dome = self._paint(zenith, away, below, light, cloud_color, cover, thick, mist)
         self._soft = cv2.blur(self._dome, (41, 41), borderType=cv2.BORDER_REFLECT)
         self.overhead, self.haze = self._integrate()
+        # In a street much of the dome's light comes off walls and leaves: it is paler than the dome.
+        self.overhead = (0.55 * self.overhead + 0.45 * self.overhead.mean()).astype(np.float32)
         sunlit = self.sun * max(float(self.direction[2]), 0.0)
         self.ground = ((self.overhead + sunlit) * np.array([0.16, 0.15, 0.13])).astype(np.float32)
 
     def _paint(
-        self, zenith: Color, away: Color, below: Color, light: Color, cloud: Color, cover: float, thick: float, mist: float
+        self,
+        zenith: Color,
+        away: Color,
+        below: Color,
+        light: Color,
+        cloud: Color,
+        cover: float,
+        thick: float,
+        mist: float,
     ) -> NDArray[np.float32]:
         """(HEIGHT, WIDTH, 3) radiance."""
         elevation = np.linspace(BOTTOM, np.pi / 2, HEIGHT, dtype=np.float32)[:, None]
@@ -79,7 +89,9 @@ class Sky:
         x, y = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
         z = np.broadcast_to(np.sin(elevation), x.shape)
         cosine = np.clip(x * self.direction[0] + y * self.direction[1] + z * self.direction[2], -1, 1)
-        flat = np.clip((x * self.direction[0] + y * self.direction[1]) / max(np.hypot(*self.direction[:2]), 1e-3), -1, 1)
+        flat = np.clip(
+            (x * self.direction[0] + y * self.direction[1]) / max(np.hypot(*self.direction[:2]), 1e-3), -1, 1
+        )
         toward = ((0.5 + 0.5 * flat) ** 2)[..., None]
         up = np.clip(z, 0, 1)[..., None]
         sky = zenith + (away * (1 - toward) + below * toward - zenith) * np.exp(-up * 4.2)

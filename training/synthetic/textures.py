@@ -41,7 +41,9 @@ class Textures:
             tile = make(rng)
             tile = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
             tile = tile / tile.mean(axis=(0, 1), keepdims=True)
-            levels.append([_stored(cv2.resize(tile, (SIZE >> k, SIZE >> k), interpolation=cv2.INTER_AREA)) for k in range(LEVELS)])
+            levels.append(
+                [_stored(cv2.resize(tile, (SIZE >> k, SIZE >> k), interpolation=cv2.INTER_AREA)) for k in range(LEVELS)]
+            )
             coarse[material] = _stored(np.exp(contrast * noise(rng, COARSE_SIZE, 3, 4)))
         self._starts = np.cumsum([0, *(count * (SIZE >> k) ** 2 for k in range(LEVELS - 1))]).astype(np.int32)
         flat = np.concatenate([np.stack([tiles[k] for tiles in levels]).reshape(-1, 3) for k in range(LEVELS)])
@@ -55,7 +57,11 @@ class Textures:
         self._spots = order.reshape(spots.shape)
 
     def factor(
-        self, material: NDArray[np.uint8], u: NDArray[np.float32], v: NDArray[np.float32], footprint: NDArray[np.float32]
+        self,
+        material: NDArray[np.uint8],
+        u: NDArray[np.float32],
+        v: NDArray[np.float32],
+        footprint: NDArray[np.float32],
     ) -> list[NDArray[np.float32]]:
         """Red, green and blue factors of the albedo, (N,) each.
 
@@ -72,7 +78,7 @@ class Textures:
         column = (np.floor(u * scale).astype(np.int32) & (SIZE - 1)) >> level
         row = (np.floor(v * scale).astype(np.int32) & (SIZE - 1)) >> level
         side = np.int32(SIZE) >> level
-        index = self._starts[level] + (material * side + row) * side + column
+        index = (self._starts[level] + (material * side + row) * side + column).astype(np.intp)
         scale = self._per_coarse[material]
         slow = (np.floor(v * scale).astype(np.int32) & (COARSE_SIZE - 1)) * COARSE_SIZE
         slow += np.floor(u * scale).astype(np.int32) & (COARSE_SIZE - 1)
@@ -122,7 +128,7 @@ def _lines(rng: np.random.Generator, count: int, steps: int, wander: float, widt
         path = rng.uniform(0, SIZE, 2) + np.cumsum(np.stack([np.cos(headings), np.sin(headings)], 1) * 3, axis=0)
         for shift_x in (-SIZE, 0, SIZE):
             for shift_y in (-SIZE, 0, SIZE):
-                points = np.rint(path + [shift_x, shift_y]).astype(np.int32)
+                points = np.rint(path + np.array([shift_x, shift_y])).astype(np.int32)
                 cv2.polylines(picture, [points], False, 1.0, width)
     return picture
 
