@@ -137,6 +137,10 @@ class DatasetPlan:
         first = street * self.images_per_street
         return range(first, min(first + self.images_per_street, self.images))
 
+    def street_seed(self, street: int) -> int:
+        """What a street is made from."""
+        return int(random_numbers(self.seed, f"street of {self.split}", street).integers(1 << 31))
+
     def maker(self, files: FrameFiles, step: Callable[[], None]) -> Callable[[int], int]:
         """What writes the images of a street that are not there yet and counts them; it calls `step` before each."""
         return lambda street: self._make(street, files, step)
@@ -146,7 +150,7 @@ class DatasetPlan:
         if not missing:
             return 0
         step()
-        seed = int(random_numbers(self.seed, f"street of {self.split}", street).integers(1 << 31))
+        seed = self.street_seed(street)
         moments = -(-self.images_per_street // len(self.rig.cameras))
         duration = MOMENT * moments
         world = self.make_world(seed, duration, self.weather, self.density)
