@@ -100,33 +100,60 @@ def bicycle(variant: int = 0, tall: float = 1.75, lights: bool = False) -> Cycle
         bar(seat_top, seat_top + [-0.01, 0.05], thick=0.013, paint=_CHROME),
         ellipsoid((0.27, 0.15, 0.07), (seat_top[0] - 0.02, 0, saddle), Material.PLASTIC, DARK, 5, 8),
     ]  # fmt: skip
-    reach = np.array([[bars[0], 0.0, bars[1]], [bars[0] + 0.02, 0.16, bars[1] + 0.01], [grip[0] + 0.05, grip[1] - 0.03, grip[2]], grip])
+    reach = np.array(
+        [
+            [bars[0], 0.0, bars[1]],
+            [bars[0] + 0.02, 0.16, bars[1] + 0.01],
+            [grip[0] + 0.05, grip[1] - 0.03, grip[2]],
+            grip,
+        ]
+    )
     parts.append(pair(tube(reach, 0.013, 6, Material.METAL, _CHROME)))
     parts.append(pair(tube([reach[2], reach[3] - [0.06, 0, 0]], 0.018, 6, Material.RUBBER, DARK)))
     if kind != 1:
         for center in (rear, front):
             arc = np.linspace(0.15, 2.6, 7) if center is rear else np.linspace(0.6, 2.4, 6)
-            parts.append(tube(np.c_[center[0] + (radius + 0.03) * np.cos(arc), np.zeros(len(arc)), center[1] + (radius + 0.03) * np.sin(arc)],
-                              0.022, 6, Material.PLASTIC, DARK if kind else color))  # fmt: skip
+            parts.append(
+                tube(
+                    np.c_[
+                        center[0] + (radius + 0.03) * np.cos(arc),
+                        np.zeros(len(arc)),
+                        center[1] + (radius + 0.03) * np.sin(arc),
+                    ],
+                    0.022,
+                    6,
+                    Material.PLASTIC,
+                    DARK if kind else color,
+                )
+            )
         parts.append(box((0.36, 0.14, 0.02), (rear[0] - 0.02, 0, 0.76), Material.METAL, DARK))
         parts.append(pair(bar(rear, np.array([rear[0] - 0.1, 0.76]), thick=0.006, y=0.06, paint=DARK)))
         if variant % 4 == 0:  # a basket
-            parts.append(rounded_box((0.3, 0.36, 0.24), (front[0] + 0.02, 0, 0.92), Material.WOOD, (0.16, 0.1, 0.05), 0.15))
+            parts.append(
+                rounded_box((0.3, 0.36, 0.24), (front[0] + 0.02, 0, 0.92), Material.WOOD, (0.16, 0.1, 0.05), 0.15)
+            )
     lamp = (Material.LIGHT, HEAD_GLOW) if lights else (Material.PLASTIC, HEAD)
     tail = (Material.LIGHT, TAIL_GLOW) if lights else (Material.PLASTIC, TAIL)
     parts.append(box((0.06, 0.06, 0.06), (0.44, 0, 0.82), *lamp))
     parts.append(box((0.03, 0.07, 0.05), (rear[0] - 0.22 if kind != 1 else seat_top[0] - 0.06, 0, 0.72), *tail))
     crank = 0.17
-    pedals = [tube([(hub[0], 0.09, hub[1]), (hub[0], 0.1, hub[1] - crank)], 0.012, 5, Material.METAL, _CHROME),
-              box((0.1, 0.09, 0.025), (hub[0], 0.15, hub[1] - crank), Material.PLASTIC, DARK)]  # fmt: skip
+    pedals = [
+        tube([(hub[0], 0.09, hub[1]), (hub[0], 0.1, hub[1] - crank)], 0.012, 5, Material.METAL, _CHROME),
+        box((0.1, 0.09, 0.025), (hub[0], 0.15, hub[1] - crank), Material.PLASTIC, DARK),
+    ]
     right = [mirrored(mesh).moved(_half_turn(hub)) for mesh in pedals]
     sprocket = at(turned([(-0.006, 0.095), (0.006, 0.095)], 12, Material.METAL, (0.2, 0.2, 0.2)), hub[0], -0.06, hub[1])
     wheel = _spoked(radius, 0.02, 10)
-    turning = [(at(wheel, rear[0], 0, rear[1]), rear, radius), (at(wheel, front[0], 0, front[1]), front, radius),
-               (Mesh.join([*pedals, *right, sprocket]), hub, radius * _GEAR)]  # fmt: skip
+    turning = [
+        (at(wheel, rear[0], 0, rear[1]), rear, radius),
+        (at(wheel, front[0], 0, front[1]), front, radius),
+        (Mesh.join([*pedals, *right, sprocket]), hub, radius * _GEAR),
+    ]
     rolling = _joined(parts, turning, BICYCLE)
     lean = (0.12, 0.62, 0.38)[kind]
-    seat = Seat((seat_top[0] - 0.02, saddle + 0.06), grip, (hub[0], 0.13, hub[1]), lean, crank, 2 * np.pi * radius * _GEAR)
+    seat = Seat(
+        (seat_top[0] - 0.02, saddle + 0.06), grip, (hub[0], 0.13, hub[1]), lean, crank, 2 * np.pi * radius * _GEAR
+    )
     return Cycle(rolling, seat)
 
 
@@ -232,7 +259,9 @@ def _joined(parts: list[Mesh], turning: list[tuple[Mesh, NDArray[np.float64], fl
     return Rolling(whole, tuple(spans), np.flatnonzero(red))
 
 
-def _ring(radius: float, thick: float, sides: int, material: Material, color: Color, section: int = 6, wide: float = 1.0) -> Mesh:
+def _ring(
+    radius: float, thick: float, sides: int, material: Material, color: Color, section: int = 6, wide: float = 1.0
+) -> Mesh:
     """A torus about the y axis; `wide` stretches its section along y."""
     around = 2 * np.pi * np.arange(sides + 1) / sides
     angle = 2 * np.pi * np.arange(section) / section
@@ -250,9 +279,11 @@ def _ring(radius: float, thick: float, sides: int, material: Material, color: Co
 
 def _spoked(radius: float, thick: float, spokes: int) -> Mesh:
     """A bicycle's wheel."""
-    parts = [_ring(radius - thick, thick, 24, Material.RUBBER, _TYRE, 5),
-             _ring(radius - 2.2 * thick, 0.009, 24, Material.METAL, _CHROME, 4),
-             tube([(0, -0.05, 0), (0, 0.05, 0)], 0.022, 6, Material.METAL, _CHROME)]  # fmt: skip
+    parts = [
+        _ring(radius - thick, thick, 24, Material.RUBBER, _TYRE, 5),
+        _ring(radius - 2.2 * thick, 0.009, 24, Material.METAL, _CHROME, 4),
+        tube([(0, -0.05, 0), (0, 0.05, 0)], 0.022, 6, Material.METAL, _CHROME),
+    ]
     for index in range(spokes):
         angle = 2 * np.pi * index / spokes
         end = (radius - 2 * thick) * np.array([np.sin(angle), 0, np.cos(angle)])
@@ -263,10 +294,12 @@ def _spoked(radius: float, thick: float, spokes: int) -> Mesh:
 def _cast(radius: float, width: float) -> Mesh:
     """A motorcycle's wheel: a fat tyre and five spokes."""
     thick = 0.075
-    parts = [_ring(radius - thick, thick, 20, Material.RUBBER, _TYRE, 7, width / 2 / thick),
-             _ring(radius - 1.9 * thick, 0.02, 20, Material.METAL, (0.15, 0.15, 0.155), 4, 2.0),
-             tube([(0, -0.08, 0), (0, 0.08, 0)], 0.05, 8, Material.METAL, (0.2, 0.2, 0.2)),
-             tube([(0, 0.06, 0), (0, 0.068, 0)], 0.13, 12, Material.METAL, _CHROME)]  # fmt: skip
+    parts = [
+        _ring(radius - thick, thick, 20, Material.RUBBER, _TYRE, 7, width / 2 / thick),
+        _ring(radius - 1.9 * thick, 0.02, 20, Material.METAL, (0.15, 0.15, 0.155), 4, 2.0),
+        tube([(0, -0.08, 0), (0, 0.08, 0)], 0.05, 8, Material.METAL, (0.2, 0.2, 0.2)),
+        tube([(0, 0.06, 0), (0, 0.068, 0)], 0.13, 12, Material.METAL, _CHROME),
+    ]
     for index in range(5):
         angle = 2 * np.pi * index / 5
         end = (radius - 1.9 * thick) * np.array([np.sin(angle), 0, np.cos(angle)])

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from panoptic_training.synthetic.mesh import Material, Mesh
-from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, Surface, wheel
+from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, wheel
 from panoptic_training.synthetic.solids import Color, Skin, at, box, pair, rounded_box, tube
 from panoptic_training.synthetic.vehicles import HEAD, HEAD_GLOW, TAIL, TAIL_GLOW, Rolling, rolling
 
@@ -37,7 +37,7 @@ _TRAM = Shell(
     lean=0.05, crown=0.08, edge=0.2, axles=(0.14, 0.2, 0.8, 0.86), wheel_radius=0.3, wheel_width=0.14, arches=False,
 )  # fmt: skip
 _CAB = Shell(
-    2.15, 2.48, 2.75,
+    2.15, 2.4, 2.75,
     top=((0.0, 0.25), (0.004, 0.4), (0.02, 0.5), (0.05, 0.56), (0.14, 0.9), (0.2, 0.96), (0.32, 1.0), (0.96, 1.0),
          (0.99, 0.95), (0.996, 0.5), (1.0, 0.3)),
     bottom=((0.0, 0.25), (0.008, 0.17), (0.04, 0.14), (0.9, 0.14), (0.99, 0.2), (1.0, 0.3)),
@@ -67,7 +67,11 @@ def bus(variant: int = 0, lights: bool = False) -> Rolling:
     surface = _BUS.build()
     skin = surface.skin(body)
     half, height, length = _BUS.width / 2, _BUS.height, _BUS.length
-    skin.sides([(-0.5 * length, 0.3), (0.5 * length, 0.3), (0.5 * length, 0.72), (-0.5 * length, 0.72)], Material.CAR_PAINT, stripe)
+    skin.sides(
+        [(-0.5 * length, 0.3), (0.5 * length, 0.3), (0.5 * length, 0.72), (-0.5 * length, 0.72)],
+        Material.CAR_PAINT,
+        stripe,
+    )
     low, high = 0.42 * height, 0.81 * height
     _band(skin, -0.485 * length, 0.45 * length, low, high, panes=7)
     for x in (0.425 * length, 0.02 * length, -0.36 * length)[: 3 if variant % 2 else 2]:
@@ -79,12 +83,28 @@ def bus(variant: int = 0, lights: bool = False) -> Rolling:
     _sign(skin, -1, 0.87 * height, 0.3 * half)
     _lamps(skin, 1, 0.62, 0.2, half, lights)
     _lamps(skin, -1, 0.75, 0.34, half, lights)
-    skin.paint([(-0.6 * half, 0.5), (0.6 * half, 0.5), (0.6 * half, 1.05), (-0.6 * half, 1.05)], 0, -1, Material.PLASTIC, DARK, (-np.inf, 0))
+    skin.paint(
+        [(-0.6 * half, 0.5), (0.6 * half, 0.5), (0.6 * half, 1.05), (-0.6 * half, 1.05)],
+        0,
+        -1,
+        Material.PLASTIC,
+        DARK,
+        (-np.inf, 0),
+    )
     _plate(skin, 1, 0.45)
     _plate(skin, -1, 0.42)
-    mirror = tube([(0.49 * length, half - 0.05, 2.6), (0.5 * length + 0.16, half + 0.1, 2.55), (0.5 * length + 0.18, half + 0.14, 2.3)],
-                  0.03, 6, Material.PLASTIC, BLACK_PLASTIC)  # fmt: skip
-    glass = rounded_box((0.1, 0.22, 0.42), (0.5 * length + 0.18, half + 0.16, 2.1), Material.PLASTIC, BLACK_PLASTIC)
+    mirror = tube(
+        [
+            (0.49 * length, half - 0.05, 2.6),
+            (0.5 * length + 0.16, half + 0.0, 2.55),
+            (0.5 * length + 0.18, half + 0.02, 2.3),
+        ],
+        0.03,
+        6,
+        Material.PLASTIC,
+        BLACK_PLASTIC,
+    )
+    glass = rounded_box((0.1, 0.2, 0.42), (0.5 * length + 0.18, half + 0.02, 2.1), Material.PLASTIC, BLACK_PLASTIC)
     roof = rounded_box((2.4, 1.7, 0.26), (-0.15 * length, 0, height + 0.1), Material.CAR_PAINT, body, 0.2)
     tyre = wheel(_BUS.wheel_radius, _BUS.wheel_width, _STEEL, 4, 16, 0.08)
     wheels = [(tyre, float(x), half - 0.02) for x in _BUS.axle_positions()]
@@ -101,13 +121,25 @@ def tram(variant: int = 0, lights: bool = False) -> Rolling:
     skin.sides([(-length, 0.0), (length, 0.0), (length, 0.75), (-length, 0.75)], Material.CAR_PAINT, stripe)
     low, high = 0.36 * height, 0.78 * height
     joints = (-length / 6, length / 6)
-    for start, end in ((-0.43 * length, joints[0] - 0.35), (joints[0] + 0.35, joints[1] - 0.35), (joints[1] + 0.35, 0.43 * length)):
+    for start, end in (
+        (-0.43 * length, joints[0] - 0.35),
+        (joints[0] + 0.35, joints[1] - 0.35),
+        (joints[1] + 0.35, 0.43 * length),
+    ):
         _band(skin, start, end, low, high, panes=4)
     for x in (-0.36, -0.22, 0.0, 0.22, 0.36):
         _door(skin, x * length, 1.35, 0.35, high, sides=(1, -1))
     for x in joints:
-        skin.sides([(x - 0.3, 0.0), (x + 0.3, 0.0), (x + 0.3, 3.12), (x - 0.3, 3.12)], Material.RUBBER, (0.03, 0.03, 0.032))
-        skin.paint([(x - 0.3, -half), (x + 0.3, -half), (x + 0.3, half), (x - 0.3, half)], 2, 1, Material.RUBBER, (0.03, 0.03, 0.032))
+        skin.sides(
+            [(x - 0.3, 0.0), (x + 0.3, 0.0), (x + 0.3, 3.12), (x - 0.3, 3.12)], Material.RUBBER, (0.03, 0.03, 0.032)
+        )
+        skin.paint(
+            [(x - 0.3, -half), (x + 0.3, -half), (x + 0.3, half), (x - 0.3, half)],
+            2,
+            1,
+            Material.RUBBER,
+            (0.03, 0.03, 0.032),
+        )
     for side in (1, -1):
         _screen(skin, side, 0.4 * height, 0.8 * height, 0.88 * half, 0.1)
         _sign(skin, side, 0.86 * height, 0.5 * half)
@@ -115,8 +147,13 @@ def tram(variant: int = 0, lights: bool = False) -> Rolling:
     unit = rounded_box((3.6, 1.6, 0.4), (0, 0, height + 0.15), Material.METAL, (0.35, 0.36, 0.37), 0.2)
     units = [at(unit, x) for x in (-0.3 * length, 0.0, 0.33 * length)]
     knee, top = (0.11 * length + 1.0, 0.0, height + 0.75), (0.11 * length, 0.0, height + 1.4)
-    arm = [tube([(0.11 * length - 0.3, 0, height), knee], 0.04, 5, Material.METAL, _STEEL), tube([knee, top], 0.03, 5, Material.METAL, _STEEL)]
-    bow = tube([(0.11 * length, -0.8, height + 1.4), (0.11 * length, 0.8, height + 1.4)], 0.04, 5, Material.METAL, _STEEL)
+    arm = [
+        tube([(0.11 * length - 0.3, 0, height), knee], 0.04, 5, Material.METAL, _STEEL),
+        tube([knee, top], 0.03, 5, Material.METAL, _STEEL),
+    ]
+    bow = tube(
+        [(0.11 * length, -0.8, height + 1.4), (0.11 * length, 0.8, height + 1.4)], 0.04, 5, Material.METAL, _STEEL
+    )
     bogies = [box((2.6, 1.9, 0.34), (x * length, 0, 0.3), Material.METAL, DARK) for x in (-0.33, 0.0, 0.33)]
     disc = wheel(_TRAM.wheel_radius, _TRAM.wheel_width, (0.12, 0.11, 0.1), 4, 14)
     wheels = [(disc, float(x), 0.8) for x in _TRAM.axle_positions()]
@@ -138,24 +175,44 @@ def truck(variant: int = 0, lights: bool = False) -> Rolling:
     if pane is not None:
         skin.sides(pane, Material.GLASS, GLASS)
     _screen(skin, 1, 0.56 * height, 0.86 * height, 0.9 * half, 0.06)
-    skin.paint([(-0.62 * half, 0.75), (0.62 * half, 0.75), (0.66 * half, 1.35), (-0.66 * half, 1.35)], 0, 1, Material.PLASTIC, DARK, (0, np.inf))
+    skin.paint(
+        [(-0.62 * half, 0.75), (0.62 * half, 0.75), (0.66 * half, 1.35), (-0.66 * half, 1.35)],
+        0,
+        1,
+        Material.PLASTIC,
+        DARK,
+        (0, np.inf),
+    )
     for z in (0.9, 1.05, 1.2):
-        skin.paint([(-0.6 * half, z), (0.6 * half, z), (0.6 * half, z + 0.03), (-0.6 * half, z + 0.03)], 0, 1, Material.METAL, _STEEL, (0, np.inf))
+        skin.paint(
+            [(-0.6 * half, z), (0.6 * half, z), (0.6 * half, z + 0.03), (-0.6 * half, z + 0.03)],
+            0,
+            1,
+            Material.METAL,
+            _STEEL,
+            (0, np.inf),
+        )
     _lamps(skin, 1, 0.6, 0.22, half, lights)
     _plate(skin, 1, 0.55)
     door = [(0.26 * _CAB.length, 0.95), (0.26 * _CAB.length, 1.5)]
     skin.line(door, 0.02, (0.01, 0.01, 0.011))
     skin.line([(-0.27 * _CAB.length, 1.2), (-0.27 * _CAB.length, 2.4)], 0.02, (0.01, 0.01, 0.011))
-    x, y = 0.33 * _CAB.length, half + 0.17
-    mirrors = [rounded_box((0.1, 0.24, 0.45), (x, y, 1.95), Material.PLASTIC, BLACK_PLASTIC),
-               tube([(x, half - 0.05, 2.2), (x, y, 2.2)], 0.025, 5, Material.PLASTIC, BLACK_PLASTIC)]  # fmt: skip
+    x, y = 0.33 * _CAB.length, half + 0.08
+    mirrors = [
+        rounded_box((0.1, 0.2, 0.45), (x, y, 1.95), Material.PLASTIC, BLACK_PLASTIC),
+        tube([(x, half - 0.05, 2.2), (x, y, 2.2)], 0.025, 5, Material.PLASTIC, BLACK_PLASTIC),
+    ]
     cab = at(Mesh.join([skin.mesh(), *(pair(mesh) for mesh in mirrors)]), front)
     back, head = -length / 2 + 0.02, front - _CAB.length / 2 - 0.12
     parts = [cab, box((length - 1.6, 0.9, 0.24), (-0.8, 0, 0.82), Material.METAL, DARK)]
     parts += _load(kind, back, head, body, rng)
     # tank, side guards, underrun bar with the tail lamps
-    parts.append(pair(tube([(head - 0.3, 0.95, 0.72), (head - 1.2, 0.95, 0.72)], 0.27, 10, Material.METAL, (0.4, 0.4, 0.41))))
-    parts.append(pair(box((length * 0.22, 0.04, 0.1), (head - 1.4 - length * 0.11, 1.15, 0.62), Material.METAL, _STEEL)))
+    parts.append(
+        pair(tube([(head - 0.3, 0.95, 0.72), (head - 1.2, 0.95, 0.72)], 0.27, 10, Material.METAL, (0.4, 0.4, 0.41)))
+    )
+    parts.append(
+        pair(box((length * 0.22, 0.04, 0.1), (head - 1.4 - length * 0.11, 1.15, 0.62), Material.METAL, _STEEL))
+    )
     parts.append(box((0.08, 2.3, 0.16), (back + 0.12, 0, 0.62), Material.METAL, DARK))
     material, color = (Material.LIGHT, TAIL_GLOW) if lights else (Material.PLASTIC, TAIL)
     parts.append(pair(box((0.06, 0.4, 0.15), (back + 0.06, 0.95, 0.75), material, color)))
@@ -178,11 +235,23 @@ def _load(kind: str, back: float, head: float, body: Color, rng: np.random.Gener
         walls = Skin(rounded_box((long, 2.5, high), (middle, 0, 1.0 + high / 2), Material.CAR_PAINT, color, 0.03))
         stripe = CARGO_COLORS[int(rng.integers(len(CARGO_COLORS)))]
         low = 1.0 + high * rng.uniform(0.3, 0.6)
-        walls.sides([(back + 0.6, low), (head - 0.6, low), (head - 0.9, low + 0.5), (back + 0.9, low + 0.5)], Material.CAR_PAINT, stripe)
+        walls.sides(
+            [(back + 0.6, low), (head - 0.6, low), (head - 0.9, low + 0.5), (back + 0.9, low + 0.5)],
+            Material.CAR_PAINT,
+            stripe,
+        )
         dark = (0.02, 0.02, 0.02)
-        walls.paint([(-0.012, 1.05), (0.012, 1.05), (0.012, 0.95 + high), (-0.012, 0.95 + high)], 0, -1, Material.METAL, dark)
+        walls.paint(
+            [(-0.012, 1.05), (0.012, 1.05), (0.012, 0.95 + high), (-0.012, 0.95 + high)], 0, -1, Material.METAL, dark
+        )
         for y in (-0.45, 0.45):
-            walls.paint([(y - 0.02, 1.05), (y + 0.02, 1.05), (y + 0.02, 0.95 + high), (y - 0.02, 0.95 + high)], 0, -1, Material.METAL, _STEEL)
+            walls.paint(
+                [(y - 0.02, 1.05), (y + 0.02, 1.05), (y + 0.02, 0.95 + high), (y - 0.02, 0.95 + high)],
+                0,
+                -1,
+                Material.METAL,
+                _STEEL,
+            )
         rail = box((long, 2.52, 0.12), (middle, 0, 1.03), Material.METAL, _STEEL)
         return [walls.mesh(), rail]
     if kind == "tank":
@@ -198,8 +267,14 @@ def _load(kind: str, back: float, head: float, body: Color, rng: np.random.Gener
         color = (0.35, 0.12, 0.02) if rng.random() < 0.5 else _STEEL
         floor = box((long, 2.45, 0.15), (middle, 0, 1.08), Material.METAL, color)
         side = box((long, 0.09, 1.05), (middle, 1.2, 1.6), Material.METAL, color)
-        gates = [box((0.09, 2.45, 1.05 + extra), (x, 0, 1.6 + extra / 2), Material.METAL, color) for x, extra in ((back + 0.05, 0.0), (head - 0.05, 0.4))]
-        ribs = [pair(box((0.1, 0.08, 1.0), (x, 1.26, 1.6), Material.METAL, color)) for x in np.linspace(back + 0.3, head - 0.3, 6)]
+        gates = [
+            box((0.09, 2.45, 1.05 + extra), (x, 0, 1.6 + extra / 2), Material.METAL, color)
+            for x, extra in ((back + 0.05, 0.0), (head - 0.05, 0.4))
+        ]
+        ribs = [
+            pair(box((0.1, 0.08, 1.0), (x, 1.26, 1.6), Material.METAL, color))
+            for x in np.linspace(back + 0.3, head - 0.3, 6)
+        ]
         line = np.linspace(back + 0.1, head - 0.1, 5)
         heap = np.c_[line, np.zeros(5), np.full(5, 1.55)]
         load = tube(heap, [0.45, 0.85, 0.7, 0.8, 0.4], 8, Material.SOIL, (0.2, 0.15, 0.1))
@@ -229,20 +304,41 @@ def _door(skin: Skin, x: float, width: float, low: float, high: float, sides: tu
         a, b = x - width / 2, x + width / 2
         skin.paint([(a, low), (b, low), (b, high), (a, high)], 1, side, Material.PLASTIC, (0.03, 0.03, 0.032), zone)
         for start, end in ((a + 0.06, x - 0.03), (x + 0.03, b - 0.06)):
-            skin.paint([(start, low + 0.12), (end, low + 0.12), (end, high - 0.06), (start, high - 0.06)], 1, side, Material.GLASS, GLASS, zone)
+            skin.paint(
+                [(start, low + 0.12), (end, low + 0.12), (end, high - 0.06), (start, high - 0.06)],
+                1,
+                side,
+                Material.GLASS,
+                GLASS,
+                zone,
+            )
 
 
 def _screen(skin: Skin, side: int, low: float, high: float, half: float, taper: float) -> None:
     zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
     for inset, material, color in ((0.0, Material.PLASTIC, DARK), (0.04, Material.GLASS, GLASS)):
         wide = half - inset
-        skin.paint([(-wide, low + inset), (wide, low + inset), (wide - taper, high - inset), (taper - wide, high - inset)], 0, side, material, color, zone)
+        skin.paint(
+            [(-wide, low + inset), (wide, low + inset), (wide - taper, high - inset), (taper - wide, high - inset)],
+            0,
+            side,
+            material,
+            color,
+            zone,
+        )
 
 
 def _sign(skin: Skin, side: int, z: float, half: float) -> None:
     """Line number and destination, as amber blocks on black."""
     zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    skin.paint([(-half - 0.05, z - 0.13), (half + 0.05, z - 0.13), (half + 0.05, z + 0.13), (-half - 0.05, z + 0.13)], 0, side, Material.PLASTIC, DARK, zone)
+    skin.paint(
+        [(-half - 0.05, z - 0.13), (half + 0.05, z - 0.13), (half + 0.05, z + 0.13), (-half - 0.05, z + 0.13)],
+        0,
+        side,
+        Material.PLASTIC,
+        DARK,
+        zone,
+    )
     left = half * np.sign(side)  # of somebody who reads it
     for start, end in ((0.04, 0.2), (0.32, 0.55), (0.6, 0.92)):
         a, b = left * (1 - 2 * start), left * (1 - 2 * end)
@@ -251,15 +347,34 @@ def _sign(skin: Skin, side: int, z: float, half: float) -> None:
 
 def _lamps(skin: Skin, side: int, low: float, tall: float, half: float, lights: bool) -> None:
     zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    shining, dull = ((HEAD_GLOW, HEAD) if side > 0 else (TAIL_GLOW, TAIL))
+    shining, dull = (HEAD_GLOW, HEAD) if side > 0 else (TAIL_GLOW, TAIL)
     material, color = (Material.LIGHT, shining) if lights else (Material.PLASTIC, dull)
     outline = [(0.68 * half, low), (0.93 * half, low), (0.93 * half, low + tall), (0.68 * half, low + tall * 0.8)]
     skin.both(outline, 0, side, Material.PLASTIC, DARK, zone)
-    inner = [(0.72 * half, low + 0.03), (0.89 * half, low + 0.03), (0.89 * half, low + tall - 0.04), (0.72 * half, low + tall * 0.8 - 0.04)]
+    inner = [
+        (0.72 * half, low + 0.03),
+        (0.89 * half, low + 0.03),
+        (0.89 * half, low + tall - 0.04),
+        (0.72 * half, low + tall * 0.8 - 0.04),
+    ]
     skin.both(inner, 0, side, material, color, zone)
 
 
 def _plate(skin: Skin, side: int, z: float) -> None:
     zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    skin.paint([(-0.26, z - 0.055), (0.26, z - 0.055), (0.26, z + 0.055), (-0.26, z + 0.055)], 0, side, Material.SIGN, (0.72, 0.72, 0.7), zone)
-    skin.paint([(-0.2, z - 0.03), (0.2, z - 0.03), (0.2, z + 0.03), (-0.2, z + 0.03)], 0, side, Material.SIGN, (0.12, 0.12, 0.12), zone)
+    skin.paint(
+        [(-0.26, z - 0.055), (0.26, z - 0.055), (0.26, z + 0.055), (-0.26, z + 0.055)],
+        0,
+        side,
+        Material.SIGN,
+        (0.72, 0.72, 0.7),
+        zone,
+    )
+    skin.paint(
+        [(-0.2, z - 0.03), (0.2, z - 0.03), (0.2, z + 0.03), (-0.2, z + 0.03)],
+        0,
+        side,
+        Material.SIGN,
+        (0.12, 0.12, 0.12),
+        zone,
+    )

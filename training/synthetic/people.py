@@ -38,8 +38,20 @@ class Bone(IntEnum):
 
 BONES = 14
 
-SKINS: tuple[Color, ...] = ((0.58, 0.36, 0.27), (0.62, 0.42, 0.32), (0.5, 0.29, 0.19), (0.28, 0.14, 0.08), (0.12, 0.06, 0.035))
-HAIRS: tuple[Color, ...] = ((0.015, 0.011, 0.009), (0.04, 0.022, 0.013), (0.11, 0.06, 0.03), (0.4, 0.27, 0.12), (0.35, 0.34, 0.33))
+SKINS: tuple[Color, ...] = (
+    (0.58, 0.36, 0.27),
+    (0.62, 0.42, 0.32),
+    (0.5, 0.29, 0.19),
+    (0.28, 0.14, 0.08),
+    (0.12, 0.06, 0.035),
+)
+HAIRS: tuple[Color, ...] = (
+    (0.015, 0.011, 0.009),
+    (0.04, 0.022, 0.013),
+    (0.11, 0.06, 0.03),
+    (0.4, 0.27, 0.12),
+    (0.35, 0.34, 0.33),
+)
 # Most wear dark and quiet colours; some do not.
 TOPS: tuple[Color, ...] = (
     (0.015, 0.016, 0.018), (0.02, 0.025, 0.05), (0.06, 0.06, 0.065), (0.16, 0.16, 0.17), (0.65, 0.65, 0.63), (0.3, 0.02, 0.025),
@@ -216,14 +228,22 @@ class _Dress:
         ])  # fmt: skip
         rings[:, 1:] *= size
         trunk = _tube(rings, 12, Material.FABRIC, clothes.top, square=0.75)
-        low = trunk.vertices[trunk.faces][:, :, 2].mean(axis=1) < (build.hip + 0.05 * size if clothes.coat == 0 else 0.0)
+        low = trunk.vertices[trunk.faces][:, :, 2].mean(axis=1) < (
+            build.hip + 0.05 * size if clothes.coat == 0 else 0.0
+        )
         trunk.colors[low] = clothes.trousers
         share = np.clip((trunk.vertices[:, 2] - build.hip - 0.05) / (build.waist + 0.06 - build.hip), 0, 1)
         self._add(trunk, Bone.PELVIS, Bone.CHEST, share.astype(np.float64))
         if clothes.coat > 0:
             hem = build.hip - clothes.coat * (build.hip - build.ankle)
             wide = 0.175 * girth + 0.05 * clothes.coat
-            skirt = np.array([(hem, wide, wide * 0.85, 0.0), ((hem + build.hip) / 2, 0.175 * girth, 0.135 * girth, 0), (build.hip + 0.08 * size, 0.168 * girth, 0.118 * girth, 0)])
+            skirt = np.array(
+                [
+                    (hem, wide, wide * 0.85, 0.0),
+                    ((hem + build.hip) / 2, 0.175 * girth, 0.135 * girth, 0),
+                    (build.hip + 0.08 * size, 0.168 * girth, 0.118 * girth, 0),
+                ]
+            )
             skirt[:, 1:] *= size
             hanging = _tube(skirt, 12, Material.FABRIC, clothes.top)
             weight = np.zeros((len(hanging.vertices), BONES), dtype=np.float32)
@@ -233,25 +253,50 @@ class _Dress:
             weight[:, Bone.PELVIS] = 1 - pulled
             weight[:, Bone.THIGH], weight[:, Bone.THIGH + 1] = pulled * left, pulled * (1 - left)
             self._parts.append((hanging, weight))
-        neck = np.array([(build.neck - 0.04 * size, 0.055, 0.058, 0.0), (build.neck + 0.06 * size, 0.052, 0.056, 0.012)])
+        neck = np.array(
+            [(build.neck - 0.04 * size, 0.055, 0.058, 0.0), (build.neck + 0.06 * size, 0.052, 0.056, 0.012)]
+        )
         neck[:, 1:] *= size
-        self._add(_tube(neck, 8, Material.SKIN, clothes.skin), Bone.CHEST, Bone.HEAD, np.array([0.0] * 8 + [1.0] * 8 + [0.0, 1.0]))
+        self._add(
+            _tube(neck, 8, Material.SKIN, clothes.skin),
+            Bone.CHEST,
+            Bone.HEAD,
+            np.array([0.0] * 8 + [1.0] * 8 + [0.0, 1.0]),
+        )
 
     def _head(self, size: float) -> None:
         build, clothes = self.build, self.clothes
         # adults' heads hardly vary; children's are large for their height
         tall = 0.115 * (0.55 + 0.45 * size)
         middle = build.height - tall
-        head = ellipsoid((tall * 1.68, tall * 1.36, 2 * tall), (0.02 * size, 0, middle), Material.SKIN, clothes.skin, 8, 10)
+        head = ellipsoid(
+            (tall * 1.68, tall * 1.36, 2 * tall), (0.02 * size, 0, middle), Material.SKIN, clothes.skin, 8, 10
+        )
         points = head.vertices[head.faces].mean(axis=1)
-        hairy = (points[:, 2] - middle > 0.25 * tall + 0.95 * (points[:, 0] - 0.02 * size)) & (points[:, 2] > middle - 0.65 * tall)
+        hairy = (points[:, 2] - middle > 0.25 * tall + 0.95 * (points[:, 0] - 0.02 * size)) & (
+            points[:, 2] > middle - 0.65 * tall
+        )
         head.colors[hairy] = clothes.hair
         head.materials[hairy] = Material.FABRIC
         self._add(head, Bone.HEAD)
-        nose = ellipsoid((0.04 * size, 0.028 * size, 0.05 * size), (0.02 * size + tall * 0.84, 0, middle - 0.12 * tall), Material.SKIN, clothes.skin, 4, 5)
+        nose = ellipsoid(
+            (0.04 * size, 0.028 * size, 0.05 * size),
+            (0.02 * size + tall * 0.84, 0, middle - 0.12 * tall),
+            Material.SKIN,
+            clothes.skin,
+            4,
+            5,
+        )
         self._add(nose, Bone.HEAD)
         if clothes.long_hair:
-            mane = ellipsoid((tall * 1.1, tall * 1.5, tall * 2.3), (-0.3 * tall, 0, middle - 0.45 * tall), Material.FABRIC, clothes.hair, 6, 8)
+            mane = ellipsoid(
+                (tall * 1.1, tall * 1.5, tall * 2.3),
+                (-0.3 * tall, 0, middle - 0.45 * tall),
+                Material.FABRIC,
+                clothes.hair,
+                6,
+                8,
+            )
             self._add(mane, Bone.HEAD)
         if clothes.hat:
             raised = {"cap": 0.42, "beanie": 0.3, "helmet": 0.22, "hood": 0.02}[clothes.hat]
@@ -259,10 +304,24 @@ class _Dress:
             shift = -0.012 if clothes.hat != "hood" else -0.03
             material = Material.PLASTIC if clothes.hat == "helmet" else Material.FABRIC
             latitude = np.linspace(np.arcsin(raised), 1.35, 5)
-            rings = np.stack([middle + tall * wide * 0.97 * np.sin(latitude), tall * 0.7 * wide * np.cos(latitude), tall * 0.86 * wide * np.cos(latitude), np.full(5, 0.02 * size + shift)], 1)
+            rings = np.stack(
+                [
+                    middle + tall * wide * 0.97 * np.sin(latitude),
+                    tall * 0.7 * wide * np.cos(latitude),
+                    tall * 0.86 * wide * np.cos(latitude),
+                    np.full(5, 0.02 * size + shift),
+                ],
+                1,
+            )
             self._add(_tube(rings, 10, material, clothes.accent), Bone.HEAD)
             if clothes.hat == "cap":
-                brim = rounded_box((0.11 * size, 0.13 * size, 0.015), (0.02 * size + tall * 0.95, 0, middle + tall * 0.42), material, clothes.accent, 0.4)
+                brim = rounded_box(
+                    (0.11 * size, 0.13 * size, 0.015),
+                    (0.02 * size + tall * 0.95, 0, middle + tall * 0.42),
+                    material,
+                    clothes.accent,
+                    0.4,
+                )
                 self._add(brim, Bone.HEAD)
 
     def _leg(self, size: float, side: int) -> None:
@@ -282,11 +341,15 @@ class _Dress:
         legs[:, 1:] *= size
         leg = _tube(legs, 8, Material.FABRIC, clothes.trousers)
         leg.vertices[:, 1] += y
-        bare = leg.vertices[leg.faces][:, :, 2].mean(axis=1) < build.hip - clothes.legs * (build.hip - build.ankle) * 1.01
+        bare = (
+            leg.vertices[leg.faces][:, :, 2].mean(axis=1) < build.hip - clothes.legs * (build.hip - build.ankle) * 1.01
+        )
         leg.colors[bare] = clothes.skin
         leg.materials[bare] = Material.SKIN
         if clothes.coat > 0:  # no trousers show where the cloth gives way to a leg
-            hidden = leg.vertices[leg.faces][:, :, 2].mean(axis=1) > build.hip - clothes.coat * (build.hip - build.ankle)
+            hidden = leg.vertices[leg.faces][:, :, 2].mean(axis=1) > build.hip - clothes.coat * (
+                build.hip - build.ankle
+            )
             leg.colors[hidden] = clothes.top
             leg.materials[hidden] = Material.FABRIC
         share = np.clip((build.knee + 0.045 * size - leg.vertices[:, 2]) / (0.09 * size), 0, 1).astype(np.float64)
@@ -316,30 +379,55 @@ class _Dress:
         arms[:, 1:] *= size
         arm = _tube(arms, 7, Material.FABRIC, clothes.top)
         arm.vertices[:, 1] += y
-        bare = arm.vertices[arm.faces][:, :, 2].mean(axis=1) < build.shoulder - clothes.sleeves * (build.shoulder - wrist) * 1.01
+        bare = (
+            arm.vertices[arm.faces][:, :, 2].mean(axis=1)
+            < build.shoulder - clothes.sleeves * (build.shoulder - wrist) * 1.01
+        )
         arm.colors[bare] = clothes.skin
         arm.materials[bare] = Material.SKIN
         share = np.clip((elbow + 0.03 * size - arm.vertices[:, 2]) / (0.06 * size), 0, 1).astype(np.float64)
         self._add(arm, Bone.UPPER_ARM + side, Bone.FOREARM + side, share)
-        hand = ellipsoid((0.075 * size, 0.045 * size, 0.17 * size), (0.01, y, wrist - 0.06 * size), Material.SKIN, clothes.skin, 5, 6)
+        hand = ellipsoid(
+            (0.075 * size, 0.045 * size, 0.17 * size), (0.01, y, wrist - 0.06 * size), Material.SKIN, clothes.skin, 5, 6
+        )
         self._add(hand, Bone.FOREARM + side)
 
     def _luggage(self, size: float) -> None:
         build, clothes = self.build, self.clothes
         if clothes.bag == "backpack":
             depth = 0.17 * size
-            pack = rounded_box((depth, 0.3 * size, 0.44 * size), (-0.12 * size * build.girth - depth / 2 + 0.02, 0, build.shoulder - 0.2 * size), Material.FABRIC, clothes.accent, 0.35)
+            pack = rounded_box(
+                (depth, 0.3 * size, 0.44 * size),
+                (-0.12 * size * build.girth - depth / 2 + 0.02, 0, build.shoulder - 0.2 * size),
+                Material.FABRIC,
+                clothes.accent,
+                0.35,
+            )
             self._add(pack, Bone.CHEST)
         elif clothes.bag == "handbag":
-            bag = rounded_box((0.3 * size, 0.12 * size, 0.22 * size), (-0.02, -build.shoulder_half - 0.08 * size, build.hip + 0.04 * size), Material.FABRIC, clothes.accent, 0.25)
+            bag = rounded_box(
+                (0.3 * size, 0.12 * size, 0.22 * size),
+                (-0.02, -build.shoulder_half - 0.08 * size, build.hip + 0.04 * size),
+                Material.FABRIC,
+                clothes.accent,
+                0.25,
+            )
             self._add(bag, Bone.PELVIS)
         elif clothes.bag == "shopping":
             wrist = build.shoulder - build.upper_arm - build.forearm
-            bag = rounded_box((0.3 * size, 0.13 * size, 0.34 * size), (0.02, -build.shoulder_half, wrist - 0.3 * size), Material.FABRIC, clothes.accent, 0.2)
+            bag = rounded_box(
+                (0.3 * size, 0.13 * size, 0.34 * size),
+                (0.02, -build.shoulder_half, wrist - 0.3 * size),
+                Material.FABRIC,
+                clothes.accent,
+                0.2,
+            )
             self._add(bag, Bone.FOREARM + 1)
 
 
-def random_figure(rng: np.random.Generator, class_id: int = PERSON, child: bool | None = None, helmet: bool = False) -> Figure:
+def random_figure(
+    rng: np.random.Generator, class_id: int = PERSON, child: bool | None = None, helmet: bool = False
+) -> Figure:
     """Somebody."""
     child = bool(rng.random() < 0.1) if child is None else child
     height = rng.uniform(1.05, 1.5) if child else np.clip(rng.normal(1.72, 0.09), 1.5, 1.97)
@@ -355,16 +443,21 @@ def random_figure(rng: np.random.Generator, class_id: int = PERSON, child: bool 
     coat = float(rng.choice([0.0, 0.12, 0.35, 0.5], p=[0.55, 0.2, 0.15, 0.1]))
     top = tint(TOPS)
     clothes = Clothes(
-        skin=tint(SKINS), hair=tint(HAIRS), top=top, trousers=tint(TROUSERS), shoes=tint(SHOES),
+        skin=tint(SKINS),
+        hair=tint(HAIRS),
+        top=top,
+        trousers=tint(TROUSERS),
+        shoes=tint(SHOES),
         sleeves=0.42 if warm else 1.0,
         legs=0.45 if (warm and rng.random() < 0.4) or skirt else 1.0,
         coat=0.0 if class_id == RIDER else (0.42 if skirt else 0.0 if warm else coat),
         hat="helmet" if helmet else str(rng.choice(["", "cap", "beanie", "hood"], p=[0.72, 0.1, 0.1, 0.08])),
         long_hair=bool(rng.random() < 0.35),
-        bag=str(rng.choice(["", "backpack", "handbag", "shopping"], p=[0.55, 0.2, 0.15, 0.1])) if class_id != RIDER
+        bag=str(rng.choice(["", "backpack", "handbag", "shopping"], p=[0.55, 0.2, 0.15, 0.1]))
+        if class_id != RIDER
         else str(rng.choice(["", "backpack"], p=[0.65, 0.35])),
         accent=tint(TOPS),
-    )  # fmt: skip
+    )
     return Figure(Build(float(height), girth), clothes, class_id)
 
 
@@ -512,7 +605,10 @@ def walking(build: Build, distance: float, vigour: float = 1.0) -> Stance:
         lowest = min(lowest, float(ankle[2] + np.sqrt(reach**2 - min(abs(ankle[0]), 0.9 * reach) ** 2)))
     swing = np.cos(2 * np.pi * (cycle - 0.04))  # of the left leg, ahead at phase 0
     mean = build.hip * (1 - 0.028 * vigour)
-    height = min(lowest, mean + 0.008 * build.height * vigour * (1 - np.cos(4 * np.pi * cycle)) / 2 + 0.028 * build.hip * (1 - vigour))
+    height = min(
+        lowest,
+        mean + 0.008 * build.height * vigour * (1 - np.cos(4 * np.pi * cycle)) / 2 + 0.028 * build.hip * (1 - vigour),
+    )
     pelvis = turn(0.0, -0.09 * vigour * swing), np.array([0.0, 0.0, height])
     chest = turn(0.05, 0.12 * vigour * swing)
     arms = []

@@ -78,7 +78,9 @@ class Shell:
         base = [point[0] for curve in (self.top, self.bottom, self.plan) for point in curve]
         fractions = np.unique(np.round([*base, *np.linspace(0.3, 0.8, 3)], 4))
         if self.arches:
-            around = np.concatenate([[-gap - 0.008], gap * np.cos(np.linspace(np.pi, 0, 7)), [gap + 0.008]]) / self.length
+            around = (
+                np.concatenate([[-gap - 0.008], gap * np.cos(np.linspace(np.pi, 0, 7)), [gap + 0.008]]) / self.length
+            )
             # the sides lie behind the middle, and the wheel is at the side
             centers = [axle - np.interp(axle, *_columns(self.bow)) / self.length for axle in self.axles]
             clear = np.all([np.abs(fractions - center) > gap / self.length + 0.012 for center in centers], axis=0)
@@ -101,7 +103,9 @@ class Shell:
         if self.arches:
             for axle in self.axle_positions():
                 reach = gap**2 - (x - bow - axle) ** 2
-                arch = np.where(reach > -1e-9, np.maximum(arch, self.wheel_radius + np.sqrt(np.maximum(reach, 0))), arch)
+                arch = np.where(
+                    reach > -1e-9, np.maximum(arch, self.wheel_radius + np.sqrt(np.maximum(reach, 0))), arch
+                )
         housing = half - self.wheel_width - 0.13
         middle = np.maximum(bottom + 0.5 * (belt - bottom), arch + 0.04)
         roof_edge = np.maximum(top - self.edge * 1.2, belt)
@@ -115,7 +119,10 @@ class Shell:
             (half, middle),
             (half - 0.006, belt - 0.08),
             (half - 0.03, belt),
-            (0.5 * (half - 0.03 + roof_half) + 0.012 * np.clip((roof_edge - belt) / 0.4, 0, 1), 0.5 * (belt + roof_edge)),
+            (
+                0.5 * (half - 0.03 + roof_half) + 0.012 * np.clip((roof_edge - belt) / 0.4, 0, 1),
+                0.5 * (belt + roof_edge),
+            ),
             (roof_half, roof_edge),
             (roof_half - self.edge, top),
             (0.5 * roof_half, top + 0.72 * crown),
@@ -219,7 +226,9 @@ class Surface:
         mesh.materials[below] = Material.PLASTIC
         mesh.colors[below] = DARK
         if sill is not None:
-            low = ((strip == 3) | ((strip < 2) & ~level)) & (mesh.vertices[faces][:, :, 2].mean(axis=1) < 0.6 * self.shell.height)
+            low = ((strip == 3) | ((strip < 2) & ~level)) & (
+                mesh.vertices[faces][:, :, 2].mean(axis=1) < 0.6 * self.shell.height
+            )
             mesh.materials[low] = Material.PLASTIC
             mesh.colors[low] = sill
         return Skin(mesh)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from panoptic_training.synthetic.mesh import Mesh, Material, box_projection
+from panoptic_training.synthetic.mesh import Material, Mesh, box_projection
 
 Color = tuple[float, float, float]
 Point = tuple[float, float]

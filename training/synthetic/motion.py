@@ -1,0 +1,274 @@
+"""How things move: paths, positions along them over time, and the bodies that follow."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import atan2, cos, sin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_training.synthetic.cycles import Cycle, riding
+from panoptic_training.synthetic.mesh import Mesh
+from panoptic_training.synthetic.people import Figure, standing, stride_length, walking
+from panoptic_training.synthetic.street import Road
+from panoptic_training.synthetic.vehicles import Rolling
+
+Array = NDArray[np.float64]
+STEP = 0.1  # seconds between the times that motion is computed for
+
+
+class Path:
+    """A smooth line through points (cubic Hermite); its parameter is the arc length of the points' polygon.
+
+    Parameters
+    ----------
+    points:
+        (N, 3) metres; beyond both ends it goes on straight.
+    """
+
+    def __init__(self, points: Array) -> None:
+        steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+        keep = np.concatenate([[True], steps > 1e-6])
+        points = points[keep]
+        self._s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        self._points = points
+        self._slopes = np.gradient(points, self._s, axis=0)
+        self._knots: list[float] = self._s.tolist()
+        self.length = float(self._s[-1])
+
+    @classmethod
+    def along(cls, road: Road, offset: float, start: float, end: float) -> Path:
+        """A line beside a road's centre line, from one arc length of the road to another (also backwards)."""
+        count = max(int(abs(end - start) / 0.5), 2)
+        return cls(road.place(np.linspace(start, end, count), offset))
+
+    def at(self, s: float) -> tuple[Array, Array]:
+        """Position (3,) and its derivative by `s` (3,)."""
+        if s <= 0:
+            return self._points[0] + s * self._slopes[0], self._slopes[0]
+        if s >= self.length:
+            return self._points[-1] + (s - self.length) * self._slopes[-1], self._slopes[-1]
+        i = min(bisect_right(self._knots, s) - 1, len(self._knots) - 2)
+        h = self._knots[i + 1] - self._knots[i]
+        u = (s - self._knots[i]) / h
+        a, b, p, q = self._points[i], self._points[i + 1], self._slopes[i], self._slopes[i + 1]
+        position = (
+            (1 + 2 * u) * (1 - u) ** 2 * a
+            + u * u * (3 - 2 * u) * b
+            + h * u * (1 - u) ** 2 * p
+            - h * u * u * (1 - u) * q
+        )
+        slope = 6 * u * (1 - u) / h * (b - a) + (1 - u) * (1 - 3 * u) * p + u * (3 * u - 2) * q
+        return position, slope
+
+
+class LanePath:
+    """A lane's line at a constant distance from its centre, by the lane's own arc length; exact.
+
+    Parameters
+    ----------
+    road:
+        The lane's road.
+    direction, offset:
+        Of travel along the road's arc length (1 or -1), and metres left of the road's centre line.
+    """
+
+    def __init__(self, road: Road, direction: int, offset: float) -> None:
+        self._curve = road.curve
+        self._direction = direction
+        self._offset = offset
+        self._from = road.curve.start if direction > 0 else road.curve.end
+
+    def at(self, s: float) -> tuple[Array, Array]:
+        """Position (3,) and its derivative by `s` (3,)."""
+        place = self._from + self._direction * s
+        position, heading = self._curve.evaluate(place)
+        c, n = cos(heading), sin(heading)
+        stretch = self._direction * (1 - float(self._curve.curvature(place)) * self._offset)
+        x, y = position.tolist()
+        return (
+            np.array([x - self._offset * n, y + self._offset * c, 0.0]),
+            np.array([stretch * c, stretch * n, 0.0]),
+        )
+
+    def turning(self, s: float) -> float:
+        """Radians to the left for each metre of `s`."""
+        return self._direction * float(self._curve.curvature(self._from + self._direction * s))
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A place along a path over time.
+
+    Attributes
+    ----------
+    path:
+        Where it leads.
+    s, speed:
+        (T,) metres along it and metres per second, every `STEP` seconds.
+    facing:
+        (T,) radians that the thing is turned left against the path, or None.
+    """
+
+    path: Path | LanePath
+    s: Array
+    speed: Array
+    facing: Array | None = None
+
+    def state(self, time: float) -> tuple[float, float]:
+        """Metres along the path, and metres per second, by cubic interpolation."""
+        i = min(max(int(time / STEP), 0), len(self.s) - 2)
+        u = time / STEP - i
+        a, b = float(self.s[i]), float(self.s[i + 1])
+        p, q = float(self.speed[i]) * STEP, float(self.speed[i + 1]) * STEP
+        if u <= 0 or u >= 1:  # before the beginning and after the end it rolls on
+            edge, speed, beyond = (a, p, u) if u <= 0 else (b, q, u - 1)
+            return edge + beyond * speed, speed / STEP
+        s = (1 + 2 * u) * (1 - u) ** 2 * a + u * u * (3 - 2 * u) * b + u * (1 - u) ** 2 * p - u * u * (1 - u) * q
+        speed = 6 * u * (1 - u) * (b - a) + (1 - u) * (1 - 3 * u) * p + u * (3 * u - 2) * q
+        return s, speed / STEP
+
+    def turned(self, time: float) -> float:
+        """Radians that the thing is turned left against the path."""
+        if self.facing is None:
+            return 0.0
+        at = min(max(time / STEP, 0.0), len(self.facing) - 1.001)
+        i = int(at)
+        return float(self.facing[i] + (at - i) * (self.facing[i + 1] - self.facing[i]))
+
+    def pose(self, time: float) -> Array:
+        """(4, 4) of something upright that looks along the path."""
+        position, slope = self.path.at(self.state(time)[0])
+        angle = atan2(slope[1], slope[0]) + self.turned(time)
+        c, s = cos(angle), sin(angle)
+        x, y, z = position.tolist()
+        return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, z], [0.0, 0.0, 0.0, 1.0]])
+
+    def velocity(self, time: float) -> Array:
+        """(3,) metres per second in the world."""
+        s, speed = self.state(time)
+        return speed * self.path.at(s)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """A body that never moves: a parked car or cycle."""
+
+    instance: int
+    class_id: int
+    size: tuple[float, float, float]
+    place: Array
+    shape: Mesh
+
+    def pose(self, time: float) -> Array:
+        """(4, 4) to the world."""
+        return self.place
+
+    def velocity(self, time: float) -> Array:
+        """(3,) zeros."""
+        return np.zeros(3)
+
+    def mesh(self, time: float) -> Mesh:
+        """Its triangles, always the same object."""
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """Somebody who stands, and moves a little."""
+
+    instance: int
+    class_id: int
+    size: tuple[float, float, float]
+    place: Array
+    figure: Figure
+    kind: int
+    begin: float
+
+    def pose(self, time: float) -> Array:
+        """(4, 4) to the world."""
+        return self.place
+
+    def velocity(self, time: float) -> Array:
+        """(3,) zeros."""
+        return np.zeros(3)
+
+    def mesh(self, time: float) -> Mesh:
+        """Its triangles."""
+        return self.figure.posed(standing(self.figure.build, self.kind, self.begin + time))
+
+
+@dataclass(frozen=True, eq=False)
+class Follower:
+    """A body that follows a track; `shape` gives its triangles from metres along it, speed and time."""
+
+    instance: int
+    class_id: int
+    size: tuple[float, float, float]
+    track: Track
+    shape: Callable[[float, float, float], Mesh]
+
+    def pose(self, time: float) -> Array:
+        """(4, 4) to the world."""
+        return self.track.pose(time)
+
+    def velocity(self, time: float) -> Array:
+        """(3,) metres per second in the world."""
+        return self.track.velocity(time)
+
+    def mesh(self, time: float) -> Mesh:
+        """Its triangles; wheels and limbs as far as it has come."""
+        s, speed = self.track.state(time)
+        return self.shape(s, speed, time)
+
+
+def vehicle_shape(model: Rolling, track: Track) -> Callable[[float, float, float], Mesh]:
+    """Triangles of a vehicle: wheels turn, and brake lights shine while it slows down or stands."""
+    slowing = np.append(np.diff(track.speed) / STEP, 0.0)
+    braking = (slowing < -0.35) | (track.speed < 0.15)
+
+    def shape(s: float, speed: float, time: float) -> Mesh:
+        return model.rolled(s, bool(braking[min(max(int(time / STEP), 0), len(braking) - 1)]))
+
+    return shape
+
+
+def rider_shape(figure: Figure, cycle: Cycle) -> Callable[[float, float, float], Mesh]:
+    """Triangles of a rider who pedals as far as the cycle rolls."""
+
+    def shape(s: float, speed: float, time: float) -> Mesh:
+        return figure.posed(riding(figure.build, cycle.seat, s))
+
+    return shape
+
+
+def walker_shape(figure: Figure) -> Callable[[float, float, float], Mesh]:
+    """Triangles of a walker: steps by the metres walked, smaller ones when slow."""
+
+    def shape(s: float, speed: float, time: float) -> Mesh:
+        u = min(abs(speed) / 0.6, 1.0)
+        vigour = u * u * (3 - 2 * u)
+        if vigour < 1e-3:
+            return figure.posed(standing(figure.build, 0, time))
+        return figure.posed(walking(figure.build, s, vigour))
+
+    return shape
+
+
+def walker_size(figure: Figure) -> tuple[float, float, float]:
+    """Length, width and height of the box that a walker keeps within."""
+    stride = stride_length(figure.build)
+    meshes = [figure.posed(walking(figure.build, stride * step / 12)) for step in range(12)]
+    meshes.append(figure.posed(standing(figure.build, 0)))
+    points = np.concatenate([mesh.vertices for mesh in meshes])
+    reach = 2 * np.abs(points).max(axis=0)
+    return float(reach[0]), float(reach[1]), float(points[:, 2].max())
+
+
+def mesh_size(mesh: Mesh) -> tuple[float, float, float]:
+    """Length, width and height of the box around a mesh that stands on its origin."""
+    reach = 2 * np.abs(mesh.vertices).max(axis=0)
+    return float(reach[0]), float(reach[1]), float(mesh.vertices[:, 2].max())
