@@ -107,17 +107,17 @@ class Facets:
         material: Material,
         color: ArrayLike,
         axes: ArrayLike | None = None,
-        bottom: bool = True,
+        without: str = "",
     ) -> None:
         """(N, 3) centres and (N, 3) or (3,) whole sizes along (N, 3, 3) or (3, 3) `axes`, whose rows are unit vectors.
 
-        `bottom` may be left out of what stands on the ground.
+        `without` names a face that nobody can see: "bottom" (-row 2) or "back" (+row 1).
         """
         centers = np.asarray(centers, dtype=np.float64).reshape(-1, 3)
         half = np.broadcast_to(np.asarray(sizes, dtype=np.float64) / 2, centers.shape)
         rows = np.broadcast_to(np.eye(3) if axes is None else np.asarray(axes), (len(centers), 3, 3))
         corners = centers[:, None] + np.einsum("nkc,ncx->nkx", _CORNERS[None] * half[:, None], rows)
-        sides = _BOX if bottom else _BOX[1:]
+        sides = np.delete(_BOX, {"": [], "bottom": [0], "back": [4]}[without], axis=0)
         colors = np.repeat(np.broadcast_to(np.asarray(color), (len(centers), 3)), len(sides), axis=0)
         self.quads(corners[:, sides].reshape(-1, 4, 3), class_id, material, colors)
 

@@ -43,7 +43,7 @@ def build_ground(layout: Layout, rng: np.random.Generator) -> Mesh:
     grass = srgb(*rng.choice([[88, 104, 52], [104, 112, 60], [76, 98, 48]]))
     for block in layout.blocks:
         _sidewalk(facets, layout, block, rng, paving, kerb, grass)
-        _interior(facets, layout, block, rng, grass)
+        _interior(facets, layout, block, rng, grass, paving)
     _closings(facets, layout, paving, kerb)
     _ironware(facets, layout, rng, asphalt)
     return facets.mesh()
@@ -139,7 +139,12 @@ def _sidewalk(
 
 
 def _interior(
-    facets: Facets, layout: Layout, block: Block, rng: np.random.Generator, grass: NDArray[np.float64]
+    facets: Facets,
+    layout: Layout,
+    block: Block,
+    rng: np.random.Generator,
+    grass: NDArray[np.float64],
+    paving: NDArray[np.float64],
 ) -> None:
     """The ground behind the sidewalks, a little lower than them; parks roll gently."""
     inset = CROSS_WALK - 0.3
@@ -158,7 +163,10 @@ def _interior(
         grid, z = grid[:, ::-1], z[:, ::-1]
     points = layout.main.place(grid[..., 0], grid[..., 1], z)
     patches = smooth_noise(grid[:-1, :-1], 14.0, int(rng.integers(1 << 30)))[..., None]
-    _grid(facets, points, grid, TERRAIN, Material.GRASS, grass * (1 + 0.08 * patches))
+    cells = np.abs(grid[:-1, :-1, 1])
+    paved = (cells < block.front + 3.5) & (block.character not in ("park", "houses"))  # up to the houses
+    _grid(facets, points, grid, SIDEWALK, Material.PAVING, paving, paved)
+    _grid(facets, points, grid, TERRAIN, Material.GRASS, grass * (1 + 0.08 * patches), ~paved)
 
 
 def _closings(facets: Facets, layout: Layout, paving: NDArray[np.float64], kerb: NDArray[np.float64]) -> None:

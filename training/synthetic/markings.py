@@ -119,7 +119,7 @@ def _edges(paint: _Paint, layout: Layout, color: NDArray[np.float64]) -> None:
         outer = inner + spot.side * (spot.width - 0.15)
         ends = np.array([-0.5, 0.5]) * 5.8 + spot.s
         paint.stripes(road, ends - 0.05, ends + 0.05, inner, outer)
-        paint.stripes(road, ends - [0.0, 0.8], ends + [0.8, 0.0], inner - 0.05, inner + 0.05)
+        paint.stripes(road, ends - [0.0, 0.8], np.add(ends, [0.8, 0.0]), inner - 0.05, inner + 0.05)
 
 
 def _crossing(paint: _Paint, layout: Layout, crossing: Crossing) -> None:

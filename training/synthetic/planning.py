@@ -224,7 +224,7 @@ def _front(layout: Layout, block: Block) -> None:
     s1 = block.s1 - (CROSS_WALK if block.after >= 0 else 0.0)
     corners = block.before >= 0, block.after >= 0
     layout.frontages.append(Frontage(0, block.side, s0, s1, block.front, block.index, block.character, *corners))
-    begin = block.front + _CORNER_LOT
+    begin = block.front + (_CORNER_LOT + 5.0 if block.character == "houses" else _CORNER_LOT)
     for junction, left in ((block.before, False), (block.after, True)):
         if junction < 0:
             continue
