@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from panoptic_training.synthetic.facets import Facets, jitter, srgb
+from panoptic_training.synthetic.facets import UP, Facets, jitter, srgb
 from panoptic_training.synthetic.lettering import SHOPS, cells
 from panoptic_training.synthetic.mesh import Material
 
@@ -54,8 +54,7 @@ class Frame:
     def place(self, u: ArrayLike, z: ArrayLike, out: ArrayLike) -> NDArray[np.float64]:
         """(..., 3) world positions."""
         u, z, out = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (u, z, out)))
-        up = np.array([0.0, 0.0, 1.0])
-        return self.origin + u[..., None] * self.right + z[..., None] * up + out[..., None] * self.out
+        return self.origin + u[..., None] * self.right + z[..., None] * UP + out[..., None] * self.out
 
     def rectangles(
         self,
@@ -270,7 +269,7 @@ def shop_front(facets: Facets, frame: Frame, height: float, rng: np.random.Gener
             frame.boxes(facets, u0, u1, -0.3, fascia, -0.4, 0.0, Material.PLASTER, paint)
             continue
         frame.boxes(facets, u0, u1, -0.3, riser, -0.4, -0.05, Material.WOOD, paint * 0.85)
-        panes = max(int(round((u1 - u0) / 1.5)), 1)
+        panes = max(round((u1 - u0) / 1.5), 1)
         edges = np.linspace(u0, u1, panes + 1)
         shades = jitter(rng, srgb(70, 68, 62), panes, 0.4) * rng.uniform(0.4, 1.0)
         frame.rectangles(facets, edges[:-1], edges[1:], riser, fascia, -reveal, Material.GLASS, shades)
@@ -329,7 +328,7 @@ def awning(facets: Facets, frame: Frame, z: float, rng: np.random.Generator) -> 
     for shape in (top, lip):
         corners = np.stack([frame.place(u, level, out) for u, level, out in shape], axis=1)
         facets.quads(corners, BUILDING, Material.FABRIC, colors)
-        inner = corners[:, ::-1] - 0.01 * (frame.out + [0.0, 0.0, 1.0])
+        inner = corners[:, ::-1] - 0.01 * (frame.out + UP)
         facets.quads(inner, BUILDING, Material.FABRIC, colors * 0.8)
 
 

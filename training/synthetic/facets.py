@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from panoptic_training.synthetic.mesh import Material, Mesh
 
+UP = np.array([0.0, 0.0, 1.0])
+
 # Corners of a unit box, and its faces counter-clockwise from outside: bottom, top, then -y, +x, +y, -x
 _CORNERS = np.array([[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)], dtype=np.float64)
 _BOX = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from panoptic_training.synthetic.barriers import railing
 from panoptic_training.synthetic.facades import Frame
-from panoptic_training.synthetic.facets import Facets, srgb
+from panoptic_training.synthetic.facets import UP, Facets, srgb
 from panoptic_training.synthetic.lots import arm_places, keep_clear
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.signs import (
@@ -117,37 +117,35 @@ def _lamp(facets: Facets, road: Road, s: float, d: float, steel: NDArray[np.floa
     """A tall mast whose arm reaches over the road, or a lantern on a cast-iron post."""
     foot = road.place(s, d, KERB_HEIGHT)
     inward = -np.sign(d) * road.pose(s, 0.0)[:3, 1]
-    up = np.array([0.0, 0.0, 1.0])
-    facets.bars(foot - 0.1 * up, foot + 0.9 * up, 0.1, POLE, Material.METAL, steel, sides=8, end_radii=0.09)
+    facets.bars(foot - 0.1 * UP, foot + 0.9 * UP, 0.1, POLE, Material.METAL, steel, sides=8, end_radii=0.09)
     if old:
-        facets.bars(foot + 0.9 * up, foot + 3.5 * up, 0.06, POLE, Material.METAL, steel, sides=8, end_radii=0.04)
-        top = foot + 3.5 * up
-        facets.bars(top, top + 0.45 * up, 0.11, POLE, Material.GLASS, srgb(210, 206, 190), sides=6, end_radii=0.19)
-        facets.bars(top + 0.45 * up, top + 0.62 * up, 0.22, POLE, Material.METAL, steel, sides=6, end_radii=0.04)
-        facets.bars(foot + 3.2 * up - 0.3 * inward, foot + 3.2 * up + 0.3 * inward, 0.018, POLE, Material.METAL, steel)
+        facets.bars(foot + 0.9 * UP, foot + 3.5 * UP, 0.06, POLE, Material.METAL, steel, sides=8, end_radii=0.04)
+        top = foot + 3.5 * UP
+        facets.bars(top, top + 0.45 * UP, 0.11, POLE, Material.GLASS, srgb(210, 206, 190), sides=6, end_radii=0.19)
+        facets.bars(top + 0.45 * UP, top + 0.62 * UP, 0.22, POLE, Material.METAL, steel, sides=6, end_radii=0.04)
+        facets.bars(foot + 3.2 * UP - 0.3 * inward, foot + 3.2 * UP + 0.3 * inward, 0.018, POLE, Material.METAL, steel)
         return
-    knee = foot + 7.2 * up
-    facets.bars(foot + 0.9 * up, knee, 0.075, POLE, Material.METAL, steel, sides=8, end_radii=0.05)
+    knee = foot + 7.2 * UP
+    facets.bars(foot + 0.9 * UP, knee, 0.075, POLE, Material.METAL, steel, sides=8, end_radii=0.05)
     bend = np.array([[0.0, 0.0], [0.12, 0.35], [0.5, 0.6], [1.5, 0.75]])
-    points = knee + bend[:, :1] * inward + bend[:, 1:] * up
+    points = knee + bend[:, :1] * inward + bend[:, 1:] * UP
     facets.bars(points[:-1], points[1:], 0.045, POLE, Material.METAL, steel, sides=6)
-    along = np.cross(inward, up)
+    along = np.cross(inward, UP)
     facets.boxes(
-        points[-1] + 0.3 * inward, [0.75, 0.26, 0.11], POLE, Material.METAL, steel * 1.1, np.stack([inward, -along, up])
+        points[-1] + 0.3 * inward, [0.75, 0.26, 0.11], POLE, Material.METAL, steel * 1.1, np.stack([inward, -along, UP])
     )
     facets.boxes(
-        points[-1] + 0.33 * inward - 0.06 * up, [0.5, 0.2, 0.02], POLE, Material.GLASS, srgb(220, 218, 205),
-        np.stack([inward, -along, up]),
+        points[-1] + 0.33 * inward - 0.06 * UP, [0.5, 0.2, 0.02], POLE, Material.GLASS, srgb(220, 218, 205),
+        np.stack([inward, -along, UP]),
     )  # fmt: skip
 
 
 def _light(facets: Facets, layout: Layout, head: LightHead, steel: NDArray[np.float64]) -> None:
-    up = np.array([0.0, 0.0, 1.0])
     back = head.center - 0.1 * head.normal
     light_head(facets, head.center, head.normal, board=head.high)
     if not head.high:
         foot = np.array([*back[:2], KERB_HEIGHT]) - 0.07 * head.normal
-        facets.bars(foot - 0.1 * up, foot + 3.4 * up, 0.06, POLE, Material.METAL, steel, sides=8)
+        facets.bars(foot - 0.1 * UP, foot + 3.4 * UP, 0.06, POLE, Material.METAL, steel, sides=8)
         return
     road = layout.main
     s, d = (float(v[0]) for v in road.curve.project(back[None, :2]))
@@ -155,7 +153,7 @@ def _light(facets: Facets, layout: Layout, head: LightHead, steel: NDArray[np.fl
     foot = road.place(s, side * (_kerb(layout, road, s, side) + _KERBSIDE), KERB_HEIGHT) - 0.1 * head.normal
     top = np.array([*foot[:2], back[2] + 0.2])
     reach = np.array([*back[:2], top[2]]) - 0.1 * head.normal
-    facets.bars(foot - 0.1 * up, top + 0.3 * up, 0.11, POLE, Material.METAL, steel, sides=10, end_radii=0.08)
+    facets.bars(foot - 0.1 * UP, top + 0.3 * UP, 0.11, POLE, Material.METAL, steel, sides=10, end_radii=0.08)
     facets.bars(top, reach + 0.3 * (reach - top) / np.linalg.norm(reach - top), 0.06, POLE, Material.METAL, steel)
     facets.bars(reach, reach + 0.15 * head.normal, 0.03, POLE, Material.METAL, steel)
 
@@ -212,10 +210,10 @@ def _corners(facets: Facets, layout: Layout, junction: Junction, rng: np.random.
             points = main.place(places, arm * (kerb + 0.3), KERB_HEIGHT)
             if barrier == "bollards":
                 iron = srgb(52, 54, 56)
-                facets.bars(points, points + [0, 0, 0.9], 0.07, POLE, Material.METAL, iron, sides=8, end_radii=0.055)
+                facets.bars(points, points + 0.9 * UP, 0.07, POLE, Material.METAL, iron, sides=8, end_radii=0.055)
                 facets.bars(
-                    points + [0, 0, 0.7],
-                    points + [0, 0, 0.78],
+                    points + 0.7 * UP,
+                    points + 0.78 * UP,
                     0.066,
                     POLE,
                     Material.SIGN,
@@ -249,7 +247,7 @@ def _shelter(facets: Facets, layout: Layout, stop: BusStop, rng: np.random.Gener
     direction = -stop.side
     s = stop.s + direction * 3.0
     foot = main.place(s, stop.side * (block.kerb + 0.5), KERB_HEIGHT)
-    facets.bars(foot - [0, 0, 0.1], foot + [0, 0, 2.9], 0.035, POLE, Material.METAL, steel, sides=8)
+    facets.bars(foot - 0.1 * UP, foot + 2.9 * UP, 0.035, POLE, Material.METAL, steel, sides=8)
     forward = direction * main.pose(s, 0.0)[:3, 0]
     for toward in (forward, -forward):
-        sign_face(facets, foot + [0, 0, 2.6] + 0.055 * toward, toward, "bus")
+        sign_face(facets, foot + 2.6 * UP + 0.055 * toward, toward, "bus")

@@ -164,7 +164,8 @@ def _interior(
     points = layout.main.place(grid[..., 0], grid[..., 1], z)
     patches = smooth_noise(grid[:-1, :-1], 14.0, int(rng.integers(1 << 30)))[..., None]
     cells = np.abs(grid[:-1, :-1, 1])
-    paved = (cells < block.front + 3.5) & (block.character not in ("park", "houses"))  # up to the houses
+    beside = np.minimum(grid[:-1, :-1, 0] - s0, s1 - grid[:-1, :-1, 0]) < 3.0
+    paved = ((cells < block.front + 3.5) | beside) & (block.character not in ("park", "houses"))  # up to the houses
     _grid(facets, points, grid, SIDEWALK, Material.PAVING, paving, paved)
     _grid(facets, points, grid, TERRAIN, Material.GRASS, grass * (1 + 0.08 * patches), ~paved)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -85,7 +86,7 @@ def _row(lots: Lots, layout: Layout, frontage: Frontage, rng: np.random.Generato
     edges = frontage.s0 + _split(frontage.s1 - frontage.s0, *size, rng)
     last = len(edges) - 2
     yards = rng.random(last + 1) < (0.09 if frontage.character != "offices" else 0.0)
-    for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (a, b) in enumerate(itertools.pairwise(edges)):
         inner = 0 < k < last
         if yards[k] and inner:
             _yard(lots, road, frontage, float(a), float(b), rng)
@@ -110,7 +111,7 @@ def _gardens(lots: Lots, layout: Layout, frontage: Frontage, rng: np.random.Gene
     road = layout.roads[frontage.road]
     main = frontage.road == 0
     edges = frontage.s0 + _split(frontage.s1 - frontage.s0, 11.0, 15.0, rng)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         setback = float(rng.uniform(4.0, 5.5))
         gap = float(rng.uniform(1.2, 1.8))
         frame = _front(road, frontage, float(a) + gap, float(b) - gap, setback)
@@ -153,7 +154,7 @@ def _park(lots: Lots, layout: Layout, frontage: Frontage, rng: np.random.Generat
     edges = frontage.s0 + np.linspace(0, length, max(int(length / 4.0), 2) + 1)
     opening = int(rng.integers(1, len(edges)))
     points = road.place(edges, frontage.side * (frontage.d + 0.15), KERB_HEIGHT)
-    for k, (a, b) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for k, (a, b) in enumerate(itertools.pairwise(points)):
         if k != opening:
             lots.barriers.append(Barrier(kind, a, b, height))
     if frontage.road != 0:
@@ -175,7 +176,7 @@ def _ends(lots: Lots, road: Road, rng: np.random.Generator) -> None:
         edges = 36.0 - _split(72.0, 8.0, 12.0, rng)
         corners = np.stack([np.full(len(edges), 14.0), edges, np.zeros(len(edges))], axis=-1) @ pose[:3, :3].T
         corners += pose[:3, 3]
-        for a, b in zip(corners[:-1], corners[1:], strict=True):
+        for a, b in itertools.pairwise(corners):
             lots.plots.append(Plot(Frame.between(a, b), _DEPTH, "terrace", False, False, False))
 
 

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from panoptic_training.synthetic.facades import BUILDING, Color, Frame
-from panoptic_training.synthetic.facets import Facets, srgb
+from panoptic_training.synthetic.facets import UP, Facets, srgb
 from panoptic_training.synthetic.mesh import Material
-
-_UP = np.array([0.0, 0.0, 1.0])
 
 
 def gable_roof(
@@ -27,14 +25,14 @@ def gable_roof(
     if across:
         half = front.width / 2
         outline = np.array([[-eaves, -eaves * pitch], [front.width + eaves, -eaves * pitch], [half, half * pitch]])
-        axes = np.stack([front.right, _UP, front.out])
+        axes = np.stack([front.right, UP, front.out])
         facets.prism(
             outline, front.place(0.0, height, -depth), axes, depth + 0.02, BUILDING, Material.ROOF, color, ends
         )
         return
     half = depth / 2
     outline = np.array([[eaves, -eaves * pitch], [-half, half * pitch], [-depth - eaves, -eaves * pitch]])
-    axes = np.stack([front.out, _UP, -front.right])
+    axes = np.stack([front.out, UP, -front.right])
     facets.prism(
         outline, front.place(front.width, height, 0.0), axes, front.width, BUILDING, Material.ROOF, color, ends
     )
@@ -98,4 +96,4 @@ def chimney(facets: Facets, front: Frame, u: float, out: float, ridge: float, rn
     front.boxes(facets, u - 0.3, u + 0.3, ridge - 1.0, top, out - 0.55, out + 0.55, Material.BRICK, brick)
     front.boxes(facets, u - 0.36, u + 0.36, top - 0.12, top, out - 0.62, out + 0.62, Material.CONCRETE, brick * 0.7)
     pots = front.place(u, top, out + np.array([-0.3, 0.0, 0.3]))
-    facets.bars(pots, pots + [0, 0, 0.4], 0.11, BUILDING, Material.BRICK, srgb(170, 104, 74), sides=8, end_radii=0.09)
+    facets.bars(pots, pots + 0.4 * UP, 0.11, BUILDING, Material.BRICK, srgb(170, 104, 74), sides=8, end_radii=0.09)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.facades import Frame
-from panoptic_training.synthetic.facets import Facets, facing, srgb
+from panoptic_training.synthetic.facets import UP, Facets, facing, srgb
 from panoptic_training.synthetic.lettering import cells
 from panoptic_training.synthetic.mesh import Material
 from panoptic_training.synthetic.street import Light
@@ -61,7 +61,7 @@ def _rectangle(width: float, height: float, v: float = 0.0, u: float = 0.0) -> N
 
 
 _PERSON = (
-    _circle(0.045, 8) + [0.0, 0.17],
+    np.add(_circle(0.045, 8), [0.0, 0.17]),
     np.array([[-0.05, -0.03], [0.05, -0.03], [0.06, 0.11], [-0.06, 0.11]]),
     np.array([[-0.13, -0.22], [-0.07, -0.22], [0.05, -0.03], [-0.04, -0.03]]),
     np.array([[0.08, -0.22], [0.14, -0.22], [0.05, -0.03], [-0.02, -0.03]]),
@@ -121,18 +121,18 @@ def sign_post(
 ) -> None:
     """A post with signs above each other, the lowest clear of people's heads."""
     height = 2.3 + 0.72 * len(kinds)
-    facets.bars(foot - [0, 0, 0.1], foot + [0, 0, height], 0.035, POLE, Material.METAL, _GALVANISED, sides=8)
+    facets.bars(foot - 0.1 * UP, foot + height * UP, 0.035, POLE, Material.METAL, _GALVANISED, sides=8)
     facing_out = np.asarray(normal, dtype=np.float64)
     for k, kind in enumerate(kinds):
-        middle = foot + [0, 0, height - 0.36 - 0.72 * k] + 0.055 * facing_out / np.linalg.norm(facing_out)
+        middle = foot + (height - 0.36 - 0.72 * k) * UP + 0.055 * facing_out / np.linalg.norm(facing_out)
         sign_face(facets, middle, facing_out, kind, text)
 
 
 def street_name(facets: Facets, foot: NDArray[np.float64], along: list[NDArray[np.float64]]) -> None:
     """Two plates with street names at right angles, on a post."""
-    facets.bars(foot - [0, 0, 0.1], foot + [0, 0, 2.9], 0.03, POLE, Material.METAL, _GALVANISED, sides=8)
+    facets.bars(foot - 0.1 * UP, foot + 2.9 * UP, 0.03, POLE, Material.METAL, _GALVANISED, sides=8)
     for k, right in enumerate(along):
-        frame = Frame(foot + [0, 0, 2.55 + 0.2 * k], right, 1.0)
+        frame = Frame(foot + (2.55 + 0.2 * k) * UP, right, 1.0)
         frame.boxes(facets, -0.45, 0.45, -0.08, 0.08, -0.012, 0.012, Material.SIGN, _BLUE, TRAFFIC_SIGN)
         u0, u1, v0, v1 = cells("MAIN ST" if k else "CHURCH ST").T * 0.02
         u0, u1, v0, v1 = u0 - 0.28, u1 - 0.28, v0 - 0.05, v1 - 0.05
@@ -150,9 +150,9 @@ def light_head(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.f
     if board:
         rim, plate = _rectangle(0.52, 1.16), _rectangle(0.45, 1.09)
         back = center - 0.06 * out
-        facets.prism(rim, back, axes, 0.02, TRAFFIC_LIGHT, Material.PLASTIC, _WHITE)
-        points = back + plate @ axes[:2] + 0.024 * out
-        facets.quads(points, TRAFFIC_LIGHT, Material.PLASTIC, dark)
+        facets.prism(rim, back, axes, 0.02, TRAFFIC_LIGHT, Material.PLASTIC, dark)
+        for outline, layer, color in ((rim, 0.022, _WHITE), (plate, 0.026, dark)):
+            facets.quads(back + outline @ axes[:2] + layer * out, TRAFFIC_LIGHT, Material.PLASTIC, color)
     for k, name in enumerate(("red", "amber", "green")):
         middle = center + (1 - k) * LAMP_SPACING * up + 0.1 * out
         lens = np.array(LAMP_COLORS[name]) * 0.06 + 0.01

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panoptic_training.synthetic.facets import Facets, jitter, srgb
+from panoptic_training.synthetic.facets import UP, Facets, jitter, srgb
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.noise import smooth_noise
 from panoptic_training.synthetic.street import Layout
@@ -51,11 +51,11 @@ def _distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 def _woods(facets, rng, line, low, high, rise, seed) -> None:  # type: ignore[no-untyped-def]
     """Crowns as rough cones and domes on the hills and along the town's edge."""
-    places = rng.uniform(low, high, (5200, 2))
+    places = rng.uniform(low, high, (3700, 2))
     away = _distance(places, line)
     kept = (away > 105) & (smooth_noise(places, 160.0, seed + 2) > np.where(away > _HILLS, -0.25, 0.15))
     places, away = places[kept], away[kept]
-    count, sides = len(places), 7
+    count, sides = len(places), 6
     base = rise(places, away)
     size = rng.uniform(3.0, 6.0, count)
     tall = size * rng.uniform(1.6, 2.6, count)
@@ -109,9 +109,7 @@ def _town(facets: Facets, rng: np.random.Generator, line: np.ndarray) -> None:
     facets.boxes(centers, size, BUILDING, Material.PLASTER, colors, axes, without="bottom")
     roof = size * [1.04, 1.06, 0.0] + [0.0, 0.0, 0.8]
     tiles = np.where(tower[:, None], srgb(110, 108, 106), jitter(rng, srgb(118, 78, 62), count, 0.15))
-    facets.boxes(
-        centers + [0, 0, 0.4] + np.outer(size[:, 2] / 2, [0, 0, 1.0]), roof, BUILDING, Material.ROOF, tiles, axes
-    )
+    facets.boxes(centers + np.outer(size[:, 2] / 2 + 0.4, UP), roof, BUILDING, Material.ROOF, tiles, axes)
     for k in range(count):
         floors, columns = max(int(size[k, 2] / 3.2), 1), max(int(size[k, 0] / 2.8), 2)
         for face in (1.0, -1.0):

@@ -57,25 +57,32 @@ class Species:
 
 SPECIES = {
     "linden": Species(
-        9.5, 2.6, 3.0, (0.35, 1.25), (0.75, 1.0, 0.95, 0.7, 0.4), 13, 3400, 0.31, 0.40, 0.17, (92, 80, 68), (74, 98, 40)
+        9.5, 2.6, 3.0, (0.35, 1.25), (0.75, 1.0, 0.95, 0.7, 0.4), 13, 3400,
+        0.31, 0.40, 0.17, (92, 80, 68), (74, 98, 40)
     ),
     "plane": Species(
-        11.5, 3.4, 4.4, (0.3, 1.1), (0.7, 1.0, 0.95, 0.7), 11, 3400, 0.38, 0.52, 0.24, (140, 130, 112), (98, 116, 54)
+        11.5, 3.4, 4.4, (0.3, 1.1), (0.7, 1.0, 0.95, 0.7), 11, 3400,
+        0.38, 0.52, 0.24, (140, 130, 112), (98, 116, 54)
     ),
     "maple": Species(
-        8.5, 2.3, 3.2, (0.45, 1.2), (0.7, 1.0, 0.9, 0.55), 12, 3200, 0.32, 0.42, 0.16, (98, 86, 74), (112, 112, 44)
+        8.5, 2.3, 3.2, (0.45, 1.2), (0.7, 1.0, 0.9, 0.55), 12, 3200,
+        0.32, 0.42, 0.16, (98, 86, 74), (112, 112, 44)
     ),
     "birch": Species(
-        9.5, 2.0, 2.1, (0.6, 1.2), (0.8, 1.0, 0.8, 0.5, 0.3), 15, 2700, 0.24, 0.36, 0.11, (206, 202, 194), (122, 136, 62)
+        9.5, 2.0, 2.1, (0.6, 1.2), (0.8, 1.0, 0.8, 0.5, 0.3), 15, 2700,
+        0.24, 0.36, 0.11, (206, 202, 194), (122, 136, 62)
     ),
     "poplar": Species(
-        14.0, 1.6, 2.2, (1.05, 1.3), (0.8, 1.0, 0.9, 0.7, 0.4), 22, 3000, 0.3, 0.32, 0.18, (96, 90, 80), (84, 108, 52)
+        14.0, 1.6, 2.2, (1.05, 1.3), (0.8, 1.0, 0.9, 0.7, 0.4), 22, 3000,
+        0.3, 0.32, 0.18, (96, 90, 80), (84, 108, 52)
     ),
     "spruce": Species(
-        10.5, 0.8, 2.4, (-0.18, 0.25), (1.0, 0.85, 0.62, 0.4, 0.12), 34, 2800, 0.36, 0.18, 0.16, (84, 68, 56), (42, 64, 42)
+        10.5, 0.8, 2.4, (-0.18, 0.25), (1.0, 0.85, 0.62, 0.4, 0.12), 34, 2800,
+        0.36, 0.18, 0.16, (84, 68, 56), (42, 64, 42)
     ),
     "bare": Species(
-        10.0, 2.7, 3.8, (0.45, 1.2), (0.75, 1.0, 0.9, 0.6), 13, 0, 0.0, 0.3, 0.19, (84, 76, 68), (84, 76, 68)
+        10.0, 2.7, 3.8, (0.45, 1.2), (0.75, 1.0, 0.9, 0.6), 13, 0,
+        0.0, 0.3, 0.19, (84, 76, 68), (84, 76, 68)
     ),
 }  # fmt: skip
 
@@ -142,8 +149,21 @@ def grow_tree(species: Species, rng: np.random.Generator, detail: float = 1.0) -
         facets.bars(*fine, 0.007, VEGETATION, Material.BARK, bark, sides=3, capped=False, end_radii=0.003)
         if detail >= 1:
             finest = _fork(rng, *fine, 2, 0.7, 0.8)
-            facets.bars(*finest, 0.005, VEGETATION, Material.BARK, bark, sides=3, capped=False, end_radii=0.002)
+            _needles(facets, *finest, bark, rng)
     return facets.mesh()
+
+
+def _needles(
+    facets: Facets,
+    starts: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    color: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> None:
+    """The thinnest twigs: one pointed triangle each."""
+    across = np.cross(ends - starts, rng.standard_normal(starts.shape))
+    across *= 0.006 / np.linalg.norm(across, axis=1, keepdims=True)
+    facets.triangles(np.stack([starts - across, starts + across, ends], axis=1), VEGETATION, Material.BARK, color)
 
 
 def _leaves(
