@@ -28,9 +28,14 @@ class Body(Protocol):
         Length, width, height in metres of its box, which stands on its origin.
     """
 
-    instance: int
-    class_id: int
-    size: tuple[float, float, float]
+    @property
+    def instance(self) -> int: ...
+
+    @property
+    def class_id(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[float, float, float]: ...
 
     def pose(self, time: float) -> NDArray[np.float64]:
         """(4, 4) from its own frame (x forward, y left, z up, origin on the ground below its middle) to the world."""
@@ -83,10 +88,17 @@ class World(Protocol):
         Seconds that the drive can last.
     """
 
-    static: Mesh
-    bodies: Sequence[Body]
-    weather: Weather
-    duration: float
+    @property
+    def static(self) -> Mesh: ...
+
+    @property
+    def bodies(self) -> Sequence[Body]: ...
+
+    @property
+    def weather(self) -> Weather: ...
+
+    @property
+    def duration(self) -> float: ...
 
     def ego_pose(self, time: float) -> NDArray[np.float64]:
         """(4, 4) from base_link (on the ground below the vehicle's middle, x forward) to the world."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ BUILDING = 11
 SUPERSAMPLING = 4  # samples along a cell's side
 GROUND_SAMPLING = 2
 HIGH = 1000.0  # metres, above everything
+OUTLINES = (0.5, 2.8)  # metres above the ground, where the outlines of buildings are taken: beside their windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +91,7 @@ class TopViewTruth:
         is_ground = np.isin(static.classes, GROUND_CLASSES)
         self._ground_classes = static.classes[is_ground]
         self._ground = Raycaster(MeshWorld(_part(static, is_ground)))
-        is_building = static.classes == BUILDING
-        building = _part(static, is_building)
-        self._building = Raycaster(MeshWorld(building))
-        corners = building.vertices[building.faces]
-        self._faces_up = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
+        self._building = static.vertices[static.faces[static.classes == BUILDING]].astype(np.float32)
         self._obstacles = static.vertices[static.faces[~is_ground]].astype(np.float32)
         self._obstacle_classes = static.classes[~is_ground]
         self._low, self._high = self._obstacles.min(axis=1), self._obstacles.max(axis=1)
@@ -187,23 +185,87 @@ class TopViewTruth:
             is_obstacle = (above > OBSTACLE_BOTTOM) & (above < OBSTACLE_TOP)
             cells, owner = cells[is_obstacle], owner[is_obstacle]
             stands[cells[:, 1], cells[:, 0]] = classes[owner]
-        indoors = np.kron(self._indoors(origin, place, lowest), np.ones((SUPERSAMPLING, SUPERSAMPLING), dtype=bool))
+        level = float(np.median(seen)) if seen.size else 0.0
+        votes = np.sum([self._votes(origin, place, level + above) for above in OUTLINES], axis=0)
+        indoors = cv2.medianBlur((votes > 2 * len(OUTLINES)).astype(np.uint8), 5) > 0
+        indoors = np.kron(indoors, np.ones((SUPERSAMPLING, SUPERSAMPLING), dtype=bool))
         stands[indoors & (stands == 0)] = BUILDING
         return stands
 
-    def _indoors(self, origin: NDArray[np.float64], place: NDArray[np.float64], ground: float) -> NDArray[np.bool_]:
-        """(N, N) whether the middle of a cell is in a building: the first of its surfaces above is seen from within.
+    def _votes(self, origin: NDArray[np.float64], place: NDArray[np.float64], level: float) -> NDArray[np.uint8]:
+        """(N, N) from how many sides, of four, the middle of a cell is in a building by the outlines at a level.
 
-        A roof that juts out shows its underside to the street.
+        A line from outside enters where a wall looks at it and leaves where one looks away.  A sheet that is no closed
+        wall misleads single lines, so most must agree.
         """
-        centers = self._centers(origin, place, 1)
-        shape = centers.shape[:2]
-        starts = np.concatenate([centers.reshape(-1, 2), np.full((centers[..., 0].size, 1), ground + 1.0)], axis=1)
-        hits = self._building.cast(starts, np.broadcast_to(np.array([0, 0, 1], np.float32), starts.shape), 0.0)
-        if not len(self._faces_up):
-            return np.zeros(shape, dtype=bool)
-        indoors: NDArray[np.bool_] = (np.isfinite(hits.distance) & self._faces_up[hits.face]).reshape(shape)
-        return indoors
+        heights = self._building[:, :, 2]
+        cut = self._building[(heights.min(axis=1) < level) & (heights.max(axis=1) >= level)]
+        own = (cut[:, :, :2] - place[:2, 2]) @ place[:2, :2] - origin
+        first, second = own[:, 1] - own[:, 0], own[:, 2] - own[:, 0]
+        # Which way each wall looks, on the ground.
+        rise_first, rise_second = cut[:, 1, 2] - cut[:, 0, 2], cut[:, 2, 2] - cut[:, 0, 2]
+        facing = np.stack(
+            [
+                first[:, 1] * rise_second - rise_first * second[:, 1],
+                rise_first * second[:, 0] - first[:, 0] * rise_second,
+            ],
+            axis=1,
+        )
+        ends = _cross_sections(own, cut[:, :, 2] - level) / self.cell
+        votes = np.zeros((self.count, self.count), dtype=np.uint8)
+        for axis in (0, 1):
+            inside = _entered(ends[..., axis], ends[..., 1 - axis], -np.sign(facing[:, axis]), self.count)
+            votes += (inside if axis == 0 else inside.swapaxes(1, 2)).sum(axis=0, dtype=np.uint8)
+        return votes
+
+
+def _cross_sections(corners: NDArray[np.floating], over: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(T, 2, 2) the ends of the lines in which triangles cross a level.
+
+    Parameters
+    ----------
+    corners:
+        (T, 3, 2) on the ground.
+    over:
+        (T, 3) their heights over the level; each triangle has one below and one that is not.
+    """
+    above = over >= 0
+    # Turned so that the corner that is alone on its side comes first.
+    alone = np.where(above.sum(axis=1) == 1, above.argmax(axis=1), (~above).argmax(axis=1))
+    order = (alone[:, None] + np.arange(3)) % 3
+    turned = np.take_along_axis(corners, order[:, :, None], axis=1).astype(np.float64)
+    height = np.take_along_axis(over, order, axis=1).astype(np.float64)
+    share = height[:, :1] / (height[:, :1] - height[:, 1:])
+    ends: NDArray[np.float64] = turned[:, :1] + share[:, :, None] * (turned[:, 1:] - turned[:, :1])
+    return ends
+
+
+def _entered(
+    along: NDArray[np.float64], across: NDArray[np.float64], steps: NDArray[np.floating], count: int
+) -> NDArray[np.bool_]:
+    """(2, N, N) whether a line along each row of cells is inside at each cell, counted from either end.
+
+    Parameters
+    ----------
+    along, across:
+        (T, 2) the ends of walls, in cells.
+    steps:
+        (T,) 1 where a line that goes up along the row enters, -1 where it leaves.
+    """
+    # The rows whose middle a wall crosses.
+    low, high = np.sort(across, axis=1).T
+    start = np.clip(np.ceil(low - 0.5), 0, count).astype(int)
+    stop = np.clip(np.ceil(high - 0.5), 0, count).astype(int)
+    number = stop - start
+    wall = np.repeat(np.arange(len(number)), number)
+    row = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number) + start[wall]
+    share = (row + 0.5 - across[wall, 0]) / (across[wall, 1] - across[wall, 0])
+    place = along[wall, 0] + share * (along[wall, 1] - along[wall, 0])
+    column = np.clip(np.ceil(place - 0.5), 0, count).astype(int)
+    changes = np.zeros((count, count + 1))
+    np.add.at(changes, (row, column), steps[wall])
+    depth = np.cumsum(changes, axis=1)
+    return np.stack([depth[:, :-1] > 0, depth[:, :-1] - depth[:, -1:] > 0])
 
 
 def paint_box(

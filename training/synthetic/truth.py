@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from panoptic_ros.segmentation import INSTANCE_DIVISOR
 from panoptic_training.synthetic.camera import Intrinsics
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.raycast import Raycaster
 from panoptic_training.synthetic.scene import Body, Weather, World
 
 NEAR = 0.05  # metres before the camera; what is nearer cannot be projected
@@ -191,9 +192,12 @@ class ViewTruth:
         stride = max(1, int(np.ceil(np.sqrt(size / RAYS_ALONE))))
         rays = self.intrinsics.rays()[rows.start : rows.stop : stride, columns.start : columns.stop : stride]
         body_from_optical = np.linalg.inv(body.pose(time)) @ world_from_optical
-        directions = rays.reshape(-1, 3) @ body_from_optical[:3, :3].T.astype(np.float32)
-        caster = Raycaster(MeshWorld(body.mesh(time)))
-        hit = caster.occluded(body_from_optical[:3, 3], directions, 0.0)
+        directions: NDArray[np.float32] = rays.reshape(-1, 3) @ body_from_optical[:3, :3].T.astype(np.float32)
+        origins = np.broadcast_to(body_from_optical[:3, 3].astype(np.float32), directions.shape)
+        # Without the tables of a Raycaster, which would take ten times as long to make.
+        mesh, scene = body.mesh(time), EmbreeScene(robust=True)
+        TriangleMesh(scene=scene, vertices=np.ascontiguousarray(mesh.vertices), indices=mesh.faces)
+        hit = scene.run(np.ascontiguousarray(origins), directions, query="OCCLUDED") >= 0
         return int(np.count_nonzero(hit)) * stride * stride
 
 
