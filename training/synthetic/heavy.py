@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, wheel
 from panoptic_training.synthetic.solids import Color, Skin, at, box, pair, rounded_box, tube
-from panoptic_training.synthetic.vehicles import HEAD, HEAD_GLOW, TAIL, TAIL_GLOW, Rolling, rolling
+from panoptic_training.synthetic.vehicles import COARSE, HEAD, HEAD_GLOW, TAIL, TAIL_GLOW, Rolling, rolling
 
 TRUCK, BUS, TRAIN = 27, 28, 31
 
@@ -61,11 +62,11 @@ CARGO_COLORS: tuple[Color, ...] = (
 
 
 @lru_cache(maxsize=32)
-def bus(variant: int = 0, lights: bool = False) -> Rolling:
+def bus(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolling:
     """A city bus; right-hand doors."""
     body, stripe = BUS_COLORS[variant % len(BUS_COLORS)]
-    surface = _BUS.build()
-    skin = surface.skin(body)
+    surface = _BUS.build(coarse)
+    skin = surface.skin(body, finest=COARSE if coarse else 0.0)
     half, height, length = _BUS.width / 2, _BUS.height, _BUS.length
     skin.sides(
         [(-0.5 * length, 0.3), (0.5 * length, 0.3), (0.5 * length, 0.72), (-0.5 * length, 0.72)],
@@ -106,17 +107,18 @@ def bus(variant: int = 0, lights: bool = False) -> Rolling:
     )
     glass = rounded_box((0.1, 0.2, 0.42), (0.5 * length + 0.18, half + 0.02, 2.1), Material.PLASTIC, BLACK_PLASTIC)
     roof = rounded_box((2.4, 1.7, 0.26), (-0.15 * length, 0, height + 0.1), Material.CAR_PAINT, body, 0.2)
-    tyre = wheel(_BUS.wheel_radius, _BUS.wheel_width, _STEEL, 4, 16, 0.08)
+    tyre = wheel(_BUS.wheel_radius, _BUS.wheel_width, _STEEL, 4, 8 if coarse else 16, 0.08)
     wheels = [(tyre, float(x), half - 0.02) for x in _BUS.axle_positions()]
-    return rolling(skin.mesh(), [pair(mirror), pair(glass), roof], wheels, BUS)
+    made = rolling(skin.mesh(), [pair(mirror), pair(glass), roof], wheels, BUS)
+    return made if coarse else replace(made, coarse=bus(variant, lights, coarse=True))
 
 
 @lru_cache(maxsize=32)
-def tram(variant: int = 0, lights: bool = False) -> Rolling:
+def tram(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolling:
     """A tram of three parts with a driver's cab at both ends."""
     body, stripe = BUS_COLORS[variant % len(BUS_COLORS)]
-    surface = _TRAM.build()
-    skin = surface.skin(body)
+    surface = _TRAM.build(coarse)
+    skin = surface.skin(body, finest=COARSE if coarse else 0.0)
     half, height, length = _TRAM.width / 2, _TRAM.height, _TRAM.length
     skin.sides([(-length, 0.0), (length, 0.0), (length, 0.75), (-length, 0.75)], Material.CAR_PAINT, stripe)
     low, high = 0.36 * height, 0.78 * height
@@ -157,19 +159,20 @@ def tram(variant: int = 0, lights: bool = False) -> Rolling:
     bogies = [box((2.6, 1.9, 0.34), (x * length, 0, 0.3), Material.METAL, DARK) for x in (-0.33, 0.0, 0.33)]
     disc = wheel(_TRAM.wheel_radius, _TRAM.wheel_width, (0.12, 0.11, 0.1), 4, 14)
     wheels = [(disc, float(x), 0.8) for x in _TRAM.axle_positions()]
-    return rolling(skin.mesh(), [*units, *arm, bow, *bogies], wheels, TRAIN)
+    made = rolling(skin.mesh(), [*units, *arm, bow, *bogies], wheels, TRAIN)
+    return made if coarse else replace(made, coarse=tram(variant, lights, coarse=True))
 
 
 @lru_cache(maxsize=32)
-def truck(variant: int = 0, lights: bool = False) -> Rolling:
+def truck(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolling:
     """A rigid truck: with a box, a tank, an open tipper, or as a refuse collector, by turns."""
     rng = np.random.default_rng(variant)
     kind = ("box", "tipper", "box", "tank", "refuse")[variant % 5]
     body = {"refuse": (0.55, 0.18, 0.02)}.get(kind, CARGO_COLORS[int(rng.integers(len(CARGO_COLORS)))])
     length = float(rng.uniform(7.6, 9.2))
     front = length / 2 - _CAB.length / 2
-    surface = _CAB.build()
-    skin = surface.skin(body, BLACK_PLASTIC)
+    surface = _CAB.build(coarse)
+    skin = surface.skin(body, BLACK_PLASTIC, finest=COARSE if coarse else 0.0)
     half, height = _CAB.width / 2, _CAB.height
     pane = surface.pane(0.36 * _CAB.length, -0.22 * _CAB.length, 0.04, 0.16, 0.12)
     if pane is not None:
@@ -217,13 +220,14 @@ def truck(variant: int = 0, lights: bool = False) -> Rolling:
     material, color = (Material.LIGHT, TAIL_GLOW) if lights else (Material.PLASTIC, TAIL)
     parts.append(pair(box((0.06, 0.4, 0.15), (back + 0.06, 0.95, 0.75), material, color)))
     parts.append(box((0.03, 0.5, 0.11), (back + 0.07, 0, 0.78), Material.SIGN, (0.72, 0.72, 0.7)))
-    tyre = wheel(0.47, 0.3, _STEEL, 4, 16, 0.09)
-    double = wheel(0.47, 0.52, (0.22, 0.22, 0.23), 4, 16, 0.2)
+    tyre = wheel(0.47, 0.3, _STEEL, 4, 8 if coarse else 16, 0.09)
+    double = wheel(0.47, 0.52, (0.22, 0.22, 0.23), 4, 8 if coarse else 16, 0.2)
     rear = -length / 2 + length * 0.24
     wheels = [(tyre, front + float(_CAB.axle_positions()[0]) - 0.02, half - 0.02), (double, rear, 1.22)]
     if variant % 2:
         wheels.append((double, rear - 1.3 if rear - 1.9 > back else rear + 1.3, 1.22))
-    return rolling(parts[0], parts[1:], wheels, TRUCK)
+    made = rolling(parts[0], parts[1:], wheels, TRUCK)
+    return made if coarse else replace(made, coarse=truck(variant, lights, coarse=True))
 
 
 def _load(kind: str, back: float, head: float, body: Color, rng: np.random.Generator) -> list[Mesh]:
@@ -290,7 +294,11 @@ def _load(kind: str, back: float, head: float, body: Color, rng: np.random.Gener
 
 def _band(skin: Skin, back: float, ahead: float, low: float, high: float, panes: int) -> None:
     """A row of side windows: one dark band, and the panes of glass in it."""
-    skin.sides([(back, low), (ahead, low), (ahead, high), (back, high)], Material.PLASTIC, DARK)
+    outline = [(back, low), (ahead, low), (ahead, high), (back, high)]
+    if skin.finest > 0:
+        skin.sides(outline, Material.GLASS, GLASS)
+        return
+    skin.sides(outline, Material.PLASTIC, DARK)
     step = (ahead - back) / panes
     for index in range(panes):
         a, b = back + index * step + 0.05, back + (index + 1) * step - 0.05

@@ -18,6 +18,10 @@ from panoptic_training.synthetic.vehicles import Rolling
 
 Array = NDArray[np.float64]
 STEP = 0.1  # seconds between the times that motion is computed for
+NEAR = 32.0  # metres
+
+Shape = Callable[[float, float, float, bool], Mesh]
+"""Triangles from metres along the track, speed, time, and whether it is far."""
 
 
 class Path:
@@ -35,7 +39,7 @@ class Path:
         points = points[keep]
         self._s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
         self._points = points
-        self._slopes = np.gradient(points, self._s, axis=0)
+        self._slopes = np.gradient(points, self._s, axis=0, edge_order=2)
         self._knots: list[float] = self._s.tolist()
         self.length = float(self._s[-1])
 
@@ -162,6 +166,7 @@ class Still:
     size: tuple[float, float, float]
     place: Array
     shape: Mesh
+    coarse: Mesh | None = None  # with fewer triangles
 
     def pose(self, time: float) -> Array:
         """(4, 4) to the world."""
@@ -203,13 +208,22 @@ class Waiting:
 
 @dataclass(frozen=True, eq=False)
 class Follower:
-    """A body that follows a track; `shape` gives its triangles from metres along it, speed and time."""
+    """A body that follows a track.
+
+    Attributes
+    ----------
+    shape:
+        Gives its triangles.
+    viewer:
+        Where the ego vehicle is; what is farther than `NEAR` from it is shown with fewer triangles.
+    """
 
     instance: int
     class_id: int
     size: tuple[float, float, float]
     track: Track
-    shape: Callable[[float, float, float], Mesh]
+    shape: Shape
+    viewer: Track
 
     def pose(self, time: float) -> Array:
         """(4, 4) to the world."""
@@ -222,38 +236,40 @@ class Follower:
     def mesh(self, time: float) -> Mesh:
         """Its triangles; wheels and limbs as far as it has come."""
         s, speed = self.track.state(time)
-        return self.shape(s, speed, time)
+        own, other = self.track.path.at(s)[0], self.viewer.path.at(self.viewer.state(time)[0])[0]
+        far = (own[0] - other[0]) ** 2 + (own[1] - other[1]) ** 2 > NEAR**2
+        return self.shape(s, speed, time, bool(far))
 
 
-def vehicle_shape(model: Rolling, track: Track) -> Callable[[float, float, float], Mesh]:
+def vehicle_shape(model: Rolling, track: Track) -> Shape:
     """Triangles of a vehicle: wheels turn, and brake lights shine while it slows down or stands."""
     slowing = np.append(np.diff(track.speed) / STEP, 0.0)
     braking = (slowing < -0.35) | (track.speed < 0.15)
 
-    def shape(s: float, speed: float, time: float) -> Mesh:
-        return model.rolled(s, bool(braking[min(max(int(time / STEP), 0), len(braking) - 1)]))
+    def shape(s: float, speed: float, time: float, far: bool) -> Mesh:
+        seen = model.coarse if far and model.coarse is not None else model
+        return seen.rolled(s, bool(braking[min(max(int(time / STEP), 0), len(braking) - 1)]))
 
     return shape
 
 
-def rider_shape(figure: Figure, cycle: Cycle) -> Callable[[float, float, float], Mesh]:
+def rider_shape(figure: Figure, cycle: Cycle) -> Shape:
     """Triangles of a rider who pedals as far as the cycle rolls."""
 
-    def shape(s: float, speed: float, time: float) -> Mesh:
-        return figure.posed(riding(figure.build, cycle.seat, s))
+    def shape(s: float, speed: float, time: float, far: bool) -> Mesh:
+        return (figure.coarse if far else figure).posed(riding(figure.build, cycle.seat, s))
 
     return shape
 
 
-def walker_shape(figure: Figure) -> Callable[[float, float, float], Mesh]:
+def walker_shape(figure: Figure) -> Shape:
     """Triangles of a walker: steps by the metres walked, smaller ones when slow."""
 
-    def shape(s: float, speed: float, time: float) -> Mesh:
+    def shape(s: float, speed: float, time: float, far: bool) -> Mesh:
         u = min(abs(speed) / 0.6, 1.0)
         vigour = u * u * (3 - 2 * u)
-        if vigour < 1e-3:
-            return figure.posed(standing(figure.build, 0, time))
-        return figure.posed(walking(figure.build, s, vigour))
+        stance = standing(figure.build, 0, time) if vigour < 1e-3 else walking(figure.build, s, vigour)
+        return (figure.coarse if far else figure).posed(stance)
 
     return shape
 

@@ -34,9 +34,10 @@ class Bone(IntEnum):
     FOOT = 8
     UPPER_ARM = 10
     FOREARM = 12
+    TOE = 14
 
 
-BONES = 14
+BONES = 16
 
 SKINS: tuple[Color, ...] = (
     (0.58, 0.36, 0.27),
@@ -156,15 +157,18 @@ class Figure:
         Shape and looks.
     class_id:
         24 a person, 25 a rider.
+    coarse:
+        With fewer triangles, to be seen from afar; otherwise the figure holds such a one as its `coarse`.
     """
 
-    def __init__(self, build: Build, clothes: Clothes, class_id: int = PERSON) -> None:
+    def __init__(self, build: Build, clothes: Clothes, class_id: int = PERSON, coarse: bool = False) -> None:
+        self.coarse = self if coarse else Figure(build, clothes, class_id, coarse=True)
         self.build = build
         self.clothes = clothes
         self.rest = rest_joints(build)
         meshes: list[Mesh] = []
         weights: list[NDArray[np.float32]] = []
-        for mesh, weight in _Dress(build, clothes).parts():
+        for mesh, weight in _Dress(build, clothes, coarse).parts():
             meshes.append(mesh)
             weights.append(weight)
         self._mesh = of_class(Mesh.join(meshes), class_id)
@@ -184,9 +188,10 @@ class Figure:
 class _Dress:
     """Puts the surface of a person together: meshes, and how much each vertex follows each bone (V, BONES)."""
 
-    def __init__(self, build: Build, clothes: Clothes) -> None:
+    def __init__(self, build: Build, clothes: Clothes, coarse: bool) -> None:
         self.build = build
         self.clothes = clothes
+        self._coarse = coarse
         self._parts: list[tuple[Mesh, NDArray[np.float32]]] = []
 
     def parts(self) -> list[tuple[Mesh, NDArray[np.float32]]]:
@@ -199,6 +204,22 @@ class _Dress:
             self._arm(size, side)
         self._luggage(size)
         return self._parts
+
+    def _tube(self, rings: Array, sides: int, material: Material, color: Color, square: float = 1.0) -> Mesh:
+        return _tube(rings, max(sides // 2, 4) if self._coarse else sides, material, color, square)
+
+    def _ball(
+        self,
+        size: tuple[float, ...],
+        center: tuple[float, ...],
+        material: Material,
+        color: Color,
+        rings: int,
+        sides: int,
+    ) -> Mesh:
+        if self._coarse:
+            rings, sides = max(rings // 2, 3), max(sides // 2 + 1, 4)
+        return ellipsoid(size, center, material, color, rings, sides)
 
     def _add(self, mesh: Mesh, bone: int, other: int | None = None, share: Array | None = None) -> None:
         """A part that follows a bone, or to a `share` (V,) another."""
@@ -227,7 +248,7 @@ class _Dress:
             (build.neck, 0.062, 0.062, 0.0),
         ])  # fmt: skip
         rings[:, 1:] *= size
-        trunk = _tube(rings, 12, Material.FABRIC, clothes.top, square=0.75)
+        trunk = self._tube(rings, 12, Material.FABRIC, clothes.top, square=0.75)
         low = trunk.vertices[trunk.faces][:, :, 2].mean(axis=1) < (
             build.hip + 0.05 * size if clothes.coat == 0 else 0.0
         )
@@ -245,7 +266,7 @@ class _Dress:
                 ]
             )
             skirt[:, 1:] *= size
-            hanging = _tube(skirt, 12, Material.FABRIC, clothes.top)
+            hanging = self._tube(skirt, 12, Material.FABRIC, clothes.top)
             weight = np.zeros((len(hanging.vertices), BONES), dtype=np.float32)
             # the legs take the cloth along
             pulled = np.clip((build.hip + 0.06 * size - hanging.vertices[:, 2]) / (0.3 * size), 0, 0.85)
@@ -257,11 +278,12 @@ class _Dress:
             [(build.neck - 0.04 * size, 0.055, 0.058, 0.0), (build.neck + 0.06 * size, 0.052, 0.056, 0.012)]
         )
         neck[:, 1:] *= size
+        throat = self._tube(neck, 8, Material.SKIN, clothes.skin)
         self._add(
-            _tube(neck, 8, Material.SKIN, clothes.skin),
+            throat,
             Bone.CHEST,
             Bone.HEAD,
-            np.array([0.0] * 8 + [1.0] * 8 + [0.0, 1.0]),
+            (throat.vertices[:, 2] > build.neck).astype(np.float64),
         )
 
     def _head(self, size: float) -> None:
@@ -269,7 +291,7 @@ class _Dress:
         # adults' heads hardly vary; children's are large for their height
         tall = 0.115 * (0.55 + 0.45 * size)
         middle = build.height - tall
-        head = ellipsoid(
+        head = self._ball(
             (tall * 1.68, tall * 1.36, 2 * tall), (0.02 * size, 0, middle), Material.SKIN, clothes.skin, 8, 10
         )
         points = head.vertices[head.faces].mean(axis=1)
@@ -279,7 +301,7 @@ class _Dress:
         head.colors[hairy] = clothes.hair
         head.materials[hairy] = Material.FABRIC
         self._add(head, Bone.HEAD)
-        nose = ellipsoid(
+        nose = self._ball(
             (0.04 * size, 0.028 * size, 0.05 * size),
             (0.02 * size + tall * 0.84, 0, middle - 0.12 * tall),
             Material.SKIN,
@@ -289,7 +311,7 @@ class _Dress:
         )
         self._add(nose, Bone.HEAD)
         if clothes.long_hair:
-            mane = ellipsoid(
+            mane = self._ball(
                 (tall * 1.1, tall * 1.5, tall * 2.3),
                 (-0.3 * tall, 0, middle - 0.45 * tall),
                 Material.FABRIC,
@@ -313,7 +335,7 @@ class _Dress:
                 ],
                 1,
             )
-            self._add(_tube(rings, 10, material, clothes.accent), Bone.HEAD)
+            self._add(self._tube(rings, 10, material, clothes.accent), Bone.HEAD)
             if clothes.hat == "cap":
                 brim = rounded_box(
                     (0.11 * size, 0.13 * size, 0.015),
@@ -339,7 +361,7 @@ class _Dress:
             (build.hip + 0.05 * size, 0.075 * girth, 0.09 * girth, -0.005),
         ])  # fmt: skip
         legs[:, 1:] *= size
-        leg = _tube(legs, 8, Material.FABRIC, clothes.trousers)
+        leg = self._tube(legs, 8, Material.FABRIC, clothes.trousers)
         leg.vertices[:, 1] += y
         bare = (
             leg.vertices[leg.faces][:, :, 2].mean(axis=1) < build.hip - clothes.legs * (build.hip - build.ankle) * 1.01
@@ -358,12 +380,14 @@ class _Dress:
             (-build.heel, 0.034, 0.045), (-build.heel * 0.4, 0.045, 0.075), (build.ball * 0.3, 0.042, 0.075),
             (build.ball, 0.05, 0.045), (build.ball * 1.75, 0.03, 0.03),
         ])  # fmt: skip
-        angle = 2 * np.pi * (np.arange(8) + 0.5) / 8
-        outline = np.stack([np.zeros(8), np.cos(angle), np.clip(np.sin(angle), -0.7, 1) / 1.7 + 0.7 / 1.7], -1)
+        sides = 4 if self._coarse else 8
+        angle = 2 * np.pi * (np.arange(sides) + 0.5) / sides
+        outline = np.stack([np.zeros(sides), np.cos(angle), np.clip(np.sin(angle), -0.7, 1) / 1.7 + 0.7 / 1.7], -1)
         rings = np.stack([outline * (0, wide * size, tall * size) + (x, 0, 0) for x, wide, tall in foot])
         shoe = loft(rings, Material.RUBBER, clothes.shoes)
+        toes = np.clip((shoe.vertices[:, 0] / build.ball - 0.9) / 0.3, 0, 1).astype(np.float64)
         shoe.vertices[:, 1] += y
-        self._add(shoe, Bone.FOOT + side)
+        self._add(shoe, Bone.FOOT + side, Bone.TOE + side, toes)
 
     def _arm(self, size: float, side: int) -> None:
         build, clothes = self.build, self.clothes
@@ -377,7 +401,7 @@ class _Dress:
             (build.shoulder + 0.005 * size, 0.048, 0.056, 0.0), (build.shoulder + 0.022 * size, 0.022, 0.03, 0.0),
         ])  # fmt: skip
         arms[:, 1:] *= size
-        arm = _tube(arms, 7, Material.FABRIC, clothes.top)
+        arm = self._tube(arms, 7, Material.FABRIC, clothes.top)
         arm.vertices[:, 1] += y
         bare = (
             arm.vertices[arm.faces][:, :, 2].mean(axis=1)
@@ -387,7 +411,7 @@ class _Dress:
         arm.materials[bare] = Material.SKIN
         share = np.clip((elbow + 0.03 * size - arm.vertices[:, 2]) / (0.06 * size), 0, 1).astype(np.float64)
         self._add(arm, Bone.UPPER_ARM + side, Bone.FOREARM + side, share)
-        hand = ellipsoid(
+        hand = self._ball(
             (0.075 * size, 0.045 * size, 0.17 * size), (0.01, y, wrist - 0.06 * size), Material.SKIN, clothes.skin, 5, 6
         )
         self._add(hand, Bone.FOREARM + side)
@@ -473,6 +497,7 @@ def rest_joints(build: Build) -> Array:
         joints[Bone.THIGH + side] = 0, hip, build.hip
         joints[Bone.SHIN + side] = 0, hip, build.knee
         joints[Bone.FOOT + side] = 0, hip, 0  # its frame's origin is on the sole below the ankle
+        joints[Bone.TOE + side] = build.ball, hip, 0
         joints[Bone.UPPER_ARM + side] = 0, shoulder, build.shoulder
         joints[Bone.FOREARM + side] = 0, shoulder, build.shoulder - build.upper_arm
     return joints
@@ -561,6 +586,10 @@ def stance(
         rotations[Bone.THIGH + side], joints[Bone.THIGH + side] = aim(knee - hip, forward), hip
         rotations[Bone.SHIN + side], joints[Bone.SHIN + side] = aim(reached - knee, forward), knee
         rotations[Bone.FOOT + side], joints[Bone.FOOT + side] = foot, sole + (reached - ankle)
+        ball = joints[Bone.FOOT + side] + foot[:, 0] * build.ball
+        # toes stay flat on the ground while the heel rises
+        lifted = min(max(ball[2] / 0.08, 0.0), 1.0) if pitch > 0 else 1.0
+        rotations[Bone.TOE + side], joints[Bone.TOE + side] = turn(pitch * lifted), ball
         shoulder = joints[Bone.CHEST] + chest @ (rest[Bone.UPPER_ARM + side] - rest[Bone.CHEST])
         front = chest[:, 0] - 0.2 * chest[:, 2]
         if arms is not None:
@@ -612,7 +641,7 @@ def walking(build: Build, distance: float, vigour: float = 1.0) -> Stance:
     pelvis = turn(0.0, -0.09 * vigour * swing), np.array([0.0, 0.0, height])
     chest = turn(0.05, 0.12 * vigour * swing)
     arms = []
-    for side, sign in ((0, 1.0), (1, -1.0)):
+    for sign in (1.0, -1.0):
         angle = -sign * 0.38 * vigour * swing  # against the leg
         upper = np.array([np.sin(angle - 0.08), sign * 0.13, -np.cos(angle)])
         flexed = angle + 0.2 + 0.25 * vigour * max(np.sin(angle), -0.3)

@@ -72,20 +72,25 @@ class Shell:
         """(N,) metres along x."""
         return self.length * (0.5 - np.asarray(self.axles))
 
-    def build(self) -> Surface:
-        """The rings of the shell, from the rear to the front."""
+    def build(self, coarse: bool = False) -> Surface:
+        """The rings of the shell, from the rear to the front; fewer where they are to be seen from far only."""
         gap = self.wheel_radius + 0.05
         base = [point[0] for curve in (self.top, self.bottom, self.plan) for point in curve]
         fractions = np.unique(np.round([*base, *np.linspace(0.3, 0.8, 3)], 4))
         if self.arches:
             around = (
-                np.concatenate([[-gap - 0.008], gap * np.cos(np.linspace(np.pi, 0, 7)), [gap + 0.008]]) / self.length
+                np.concatenate([[-gap - 0.008], gap * np.cos(np.linspace(np.pi, 0, 4 if coarse else 7)), [gap + 0.008]])
+                / self.length
             )
             # the sides lie behind the middle, and the wheel is at the side
             centers = [axle - np.interp(axle, *_columns(self.bow)) / self.length for axle in self.axles]
             clear = np.all([np.abs(fractions - center) > gap / self.length + 0.012 for center in centers], axis=0)
             clear |= (fractions == 0) | (fractions == 1)
+            if coarse:
+                clear &= np.isin(fractions, _thinned(fractions))
             fractions = np.unique(np.concatenate([fractions[clear], *(center + around for center in centers)]))
+        elif coarse:
+            fractions = _thinned(fractions)
         fractions = fractions[::-1]  # from the rear
 
         top = _soft(fractions, self.top) * self.height
@@ -128,11 +133,19 @@ class Shell:
             (0.5 * roof_half, top + 0.72 * crown),
             (0 * half, top + crown),
         ]
+        if coarse:
+            del rows[11], rows[4]
         y = np.stack([np.broadcast_to(row[0], x.shape) for row in rows], axis=1)
+        # the tips are lines that the surface comes to from above and from below: with the same corners, to leave no gap
+        for tip in (0, -1):
+            y[tip, 1:-1] = half[tip]
+            if not coarse:
+                y[tip, 1:3] = y[tip, -2] = 0.5 * roof_half[tip]
         z = np.clip(np.stack([row[1] for row in rows], axis=1), bottom[:, None], (top + crown)[:, None])
         z = np.maximum.accumulate(z, axis=1)
         ahead = x[:, None] - bow[:, None] * (y / np.maximum(half, 1e-3)[:, None]) ** 2
-        return Surface(self, ahead, y, z, side=5, belt_row=7, edge_row=10)
+        side, belt_row, edge_row = (4, 6, 9) if coarse else (5, 7, 10)
+        return Surface(self, ahead, y, z, side, belt_row, edge_row)
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,9 @@ class Surface:
         x, upper, lower = x[open_], upper[open_], lower[open_]
         return _hull(np.concatenate([np.c_[x[[0, -1]], lower[[0, -1]]], np.c_[x, upper]]))
 
-    def skin(self, paint: Color, sill: Color | None = None, material: Material = Material.CAR_PAINT) -> Skin:
+    def skin(
+        self, paint: Color, sill: Color | None = None, material: Material = Material.CAR_PAINT, finest: float = 0.0
+    ) -> Skin:
         """The closed surface, dark below, ready to be painted on.
 
         Parameters
@@ -207,6 +222,8 @@ class Surface:
             Colour of the body.
         sill:
             Colour of the lowest strip and the arches' edges, or None for the body's.
+        finest:
+            As in `Skin`.
         """
         count, rows = self.x.shape
         # once around each ring: up the left side, over the roof, down the right side
@@ -231,7 +248,7 @@ class Surface:
             )
             mesh.materials[low] = Material.PLASTIC
             mesh.colors[low] = sill
-        return Skin(mesh)
+        return Skin(mesh, finest)
 
 
 def wheel(radius: float, width: float, rim: Color, spokes: int = 4, sides: int = 16, dish: float = 0.03) -> Mesh:
@@ -261,6 +278,16 @@ def wheel(radius: float, width: float, rim: Color, spokes: int = 4, sides: int =
 def lamp(lit: bool, color: Color, glow: Color) -> tuple[Material, Color]:
     """Material and colour of a lamp's glass."""
     return (Material.LIGHT, glow) if lit else (Material.PLASTIC, color)
+
+
+def _thinned(fractions: NDArray[np.float64], apart: float = 0.022) -> NDArray[np.float64]:
+    """Some of ascending places, the first and the last among them, that are not too near to each other."""
+    kept = [fractions[0]]
+    for fraction in fractions[1:-1]:
+        if fraction - kept[-1] > apart and fractions[-1] - fraction > apart / 2:
+            kept.append(fraction)
+    # what is next to the tips keeps bumpers upright
+    return np.unique([*kept, *fractions[1:4:2], *fractions[-4:-1:2], fractions[-1]])
 
 
 def _columns(curve: Curve) -> tuple[list[float], list[float]]:

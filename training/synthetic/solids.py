@@ -154,9 +154,12 @@ class Skin:
         (F, 3, 3) float64, the corners of the triangles.
     materials, colors:
         (F,) and (F, 3), as in `Mesh`.
+    finest:
+        Metres; narrower outlines are not painted, which saves triangles where nobody could see them.
     """
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, finest: float = 0.0) -> None:
+        self.finest = finest
         self.corners = mesh.vertices[mesh.faces].astype(np.float64)
         self.materials = mesh.materials.copy()
         self.colors = mesh.colors.copy()
@@ -182,6 +185,8 @@ class Skin:
             Range along the axis that the triangles' middles must lie in.
         """
         outline = np.asarray(polygon, dtype=np.float64)
+        if np.ptp(outline, axis=0).min() < self.finest:
+            return
         ahead = np.roll(outline, -1, axis=0)
         if float((outline[:, 0] * ahead[:, 1] - ahead[:, 0] * outline[:, 1]).sum()) < 0:
             outline = outline[::-1]
@@ -193,7 +198,7 @@ class Skin:
         middle = self.corners[:, :, axis].mean(axis=1)
         flat = self.corners[:, :, (first, second)]
         chosen = (
-            (facing * side > 0.08 * length)
+            (facing * side > (0.35 if axis == 1 else 0.08) * length)  # what is on a side does not reach round corners
             & (middle >= within[0])
             & (middle <= within[1])
             & (flat.max(axis=1) > outline.min(axis=0)).all(axis=1)
@@ -249,6 +254,8 @@ class Skin:
         color: Color,
     ) -> None:
         """A dark joint on both sides, along points in x and z."""
+        if width < self.finest:
+            return
         for start, end in zip(points[:-1], points[1:], strict=True):
             a, b = np.asarray(start), np.asarray(end)
             across = np.array([a[1] - b[1], b[0] - a[0]])

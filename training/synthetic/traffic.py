@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from panoptic_training.synthetic import cycles, heavy, vehicles
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.motion import (
+    NEAR,
     Follower,
     LanePath,
     Path,
@@ -31,6 +32,9 @@ from panoptic_training.synthetic.street import KERB_HEIGHT, Crossing, Layout, Wa
 Array = NDArray[np.float64]
 Size = tuple[float, float, float]
 
+Maker = Callable[[Track, Track], list[Body]]
+"""Bodies that follow a track, and who looks at them."""
+
 EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT = 4.6, 1.9, 1.5
 EGO_WISH = 11.0  # metres per second
 EDGE = 0.37  # metres from a lane's edge that cyclists keep
@@ -48,10 +52,10 @@ class _Plan:
     """What will become bodies once it is known where everybody goes."""
 
     agents: list[Agent] = field(default_factory=list)
-    makers: list[Callable[[Track], list[Body]]] = field(default_factory=list)
+    makers: list[Maker] = field(default_factory=list)
     paths: list[Path | LanePath] = field(default_factory=list)
 
-    def add(self, agent: Agent, path: Path | LanePath, maker: Callable[[Track], list[Body]]) -> None:
+    def add(self, agent: Agent, path: Path | LanePath, maker: Maker) -> None:
         self.agents.append(agent)
         self.paths.append(path)
         self.makers.append(maker)
@@ -142,7 +146,7 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     shift = _car_shift(EGO_WIDTH / 2 + 0.05, lane.width)
     ego_path = LanePath(layout.roads[0], lane.direction, lane.offset + lane.direction * shift)
     begin = float(layout.lane_s(0, 0.0)) + 5.0
-    plan.add(Agent(0, begin, 8.0, EGO_LENGTH, EGO_WISH), ego_path, lambda track: [])
+    plan.add(Agent(0, begin, 8.0, EGO_LENGTH, EGO_WISH), ego_path, lambda track, viewer: [])
     bodies: list[Body] = []
     crossers: list[tuple[Crosser, Path, Figure, Size]] = []
     if density > 0:
@@ -155,10 +159,10 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     s, v, cs, cv = Simulation(layout, plan.agents, [crosser for crosser, *_ in crossers]).run(duration)
     ego = Ego(Track(ego_path, s[0], v[0]))
     for index, (path, maker) in enumerate(zip(plan.paths, plan.makers, strict=True)):
-        bodies += maker(Track(path, s[index], v[index]))
+        bodies += maker(Track(path, s[index], v[index]), ego.track)
     for (_, path, figure, size), place, speed in zip(crossers, cs, cv, strict=True):
         track = Track(path, place, speed)
-        bodies.append(Follower(0, PERSON, size, track, walker_shape(figure)))
+        bodies.append(Follower(0, PERSON, size, track, walker_shape(figure), ego.track))
     return Traffic(_numbered(_without_overlaps(bodies, ego, duration), ego, duration), ego)
 
 
@@ -181,19 +185,19 @@ def _class_of(model: vehicles.Rolling) -> int:
     return int(model.mesh.classes[0])
 
 
-def _vehicle_maker(model: vehicles.Rolling) -> Callable[[Track], list[Body]]:
-    def make(track: Track) -> list[Body]:
-        return [Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track))]
+def _vehicle_maker(model: vehicles.Rolling) -> Maker:
+    def make(track: Track, viewer: Track) -> list[Body]:
+        return [Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer)]
 
     return make
 
 
-def _cycle_maker(cycle: cycles.Cycle, figure: Figure) -> Callable[[Track], list[Body]]:
-    def make(track: Track) -> list[Body]:
+def _cycle_maker(cycle: cycles.Cycle, figure: Figure) -> Maker:
+    def make(track: Track, viewer: Track) -> list[Body]:
         model = cycle.rolling
         return [
-            Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track)),
-            Follower(0, RIDER, cycles.rider_size(figure, cycle.seat), track, rider_shape(figure, cycle)),
+            Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer),
+            Follower(0, RIDER, cycles.rider_size(figure, cycle.seat), track, rider_shape(figure, cycle), viewer),
         ]
 
     return make
@@ -221,6 +225,8 @@ def _fill_lane(
     kinds = _kinds(rng, main)
     while place > end:
         kind = next(kinds)
+        if index == 0 and 0 < place - begin < 90 and kind in ("truck", "bus"):
+            kind = "car"  # else the ego vehicle would see nothing but its back for the whole drive
         gap = float(rng.uniform(0.35, 1.65)) * spacing
         room = {"truck": 9.2, "bus": 12.4, "motorcycle": 2.1, "bicycle": 1.8}.get(kind, 5.4)
         place -= gap / 2 + room / 2
@@ -319,9 +325,9 @@ def _walkers(
                 place -= 1.6 + gap / max(min(busy, 3.0), 0.05)
 
 
-def _walker_maker(figure: Figure, size: tuple[float, float, float]) -> Callable[[Track], list[Body]]:
-    def make(track: Track) -> list[Body]:
-        return [Follower(0, PERSON, size, track, walker_shape(figure))]
+def _walker_maker(figure: Figure, size: tuple[float, float, float]) -> Maker:
+    def make(track: Track, viewer: Track) -> list[Body]:
+        return [Follower(0, PERSON, size, track, walker_shape(figure), viewer)]
 
     return make
 
@@ -414,7 +420,7 @@ def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bo
 
 
 def _still(model: vehicles.Rolling, pose: Array) -> Still:
-    return Still(0, _class_of(model), model.size, pose, model.mesh)
+    return Still(0, _class_of(model), model.size, pose, model.mesh, None if model.coarse is None else model.coarse.mesh)
 
 
 def _standing(layout: Layout, crowd: _Crowd, rng: np.random.Generator, density: float) -> list[Body]:
@@ -527,7 +533,7 @@ def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Bod
 
 def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
     """The bodies with their instance numbers, nearest to the drive first; at most 999."""
-    times = np.linspace(0.0, duration, 13)
+    times = np.arange(0.0, duration + 1.0, 1.0)
     ego_places = np.array([ego.pose(float(time))[:2, 3] for time in times])
     nearest = []
     for body in bodies:
@@ -536,7 +542,20 @@ def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
     order = [i for i in np.argsort(nearest, kind="stable") if nearest[i] < FAR.get(bodies[i].class_id, FAR_VEHICLES)][
         :MOST
     ]
-    return [replace(bodies[i], instance=number) for number, i in enumerate(order, start=1)]
+    return [replace(_seen(bodies[i], nearest[i]), instance=number) for number, i in enumerate(order, start=1)]
+
+
+def _seen(body: Body, nearest: float) -> Body:
+    """The body as it need be that never comes nearer: with fewer triangles, and without swaying."""
+    if nearest < NEAR:
+        return body
+    if isinstance(body, Waiting):
+        figure = body.figure.coarse
+        shape = figure.posed(standing(figure.build, body.kind, body.begin))
+        return Still(0, body.class_id, body.size, body.place, shape)
+    if isinstance(body, Still) and body.coarse is not None:
+        return replace(body, shape=body.coarse)
+    return body
 
 
 __all__ = ["Ego", "Mesh", "Traffic", "footprint", "make_traffic", "overlapping", "overlaps", "populate"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,7 @@ from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell
 from panoptic_training.synthetic.solids import Color, Skin, at, mirrored, of_class, pair, rounded_box, tube
 
 CAR = 26
+COARSE = 0.085  # metres: narrower details are left out of coarse vehicles
 
 # Shares of colours among new cars, after BASF's and Axalta's yearly reports of 2019 to 2023 for Europe; linear albedo.
 PAINTS: tuple[tuple[float, Color], ...] = (
@@ -120,11 +121,14 @@ class Rolling:
         For each wheel: first vertex, vertex after the last, x and z of its centre, radius.
     lights:
         (L,) faces that shine while it brakes.
+    coarse:
+        The same with fewer triangles, to be seen from afar; None where it makes no difference.
     """
 
     mesh: Mesh
     wheels: tuple[tuple[int, int, float, float, float], ...]
     lights: NDArray[np.int64]
+    coarse: Rolling | None = None
 
     @property
     def size(self) -> tuple[float, float, float]:
@@ -157,7 +161,8 @@ class Rolling:
         """The same vehicle in another colour."""
         colors = self.mesh.colors.copy()
         colors[self.mesh.materials == Material.CAR_PAINT] = color
-        return Rolling(self._with(self.mesh.vertices, self.mesh.materials, colors), self.wheels, self.lights)
+        coarse = None if self.coarse is None else self.coarse.repainted(color)
+        return Rolling(self._with(self.mesh.vertices, self.mesh.materials, colors), self.wheels, self.lights, coarse)
 
 
 TAIL: Color = (0.22, 0.006, 0.008)
@@ -187,7 +192,7 @@ def rolling(skin: Mesh, parts: list[Mesh], wheels: list[tuple[Mesh, float, float
 
 
 @lru_cache(maxsize=64)
-def car(style: str, lights: bool = False, variant: int = 0) -> Rolling:
+def car(style: str, lights: bool = False, variant: int = 0, coarse: bool = False) -> Rolling:
     """A car.
 
     Parameters
@@ -198,12 +203,14 @@ def car(style: str, lights: bool = False, variant: int = 0) -> Rolling:
         Head and tail lights shine.
     variant:
         Details: lamps, grille, rims; vans without side windows when odd.
+    coarse:
+        Without what is seen from near only; otherwise the car holds this one as its `coarse`.
     """
     shell = STYLES[style]
-    surface = shell.build()
+    surface = shell.build(coarse)
     rng = np.random.default_rng([variant, *style.encode()])
     cladding = BLACK_PLASTIC if style in ("suv", "van") else None
-    skin = surface.skin((0.5, 0.5, 0.5), cladding)
+    skin = surface.skin((0.5, 0.5, 0.5), cladding, finest=COARSE if coarse else 0.0)
     _windows(skin, surface, style, cargo=style == "van" and variant % 2 == 1)
     _doors(skin, surface, style)
     _nose(skin, surface, lights, rng)
@@ -218,10 +225,11 @@ def car(style: str, lights: bool = False, variant: int = 0) -> Rolling:
     if style in ("estate", "suv"):
         parts.append(_rails(surface))
     rim = (0.55, 0.56, 0.57) if rng.random() < 0.75 else (0.06, 0.06, 0.065)
-    tyre = wheel(shell.wheel_radius, shell.wheel_width, rim, int(rng.choice([4, 4, 8])))
+    tyre = wheel(shell.wheel_radius, shell.wheel_width, rim, int(rng.choice([4, 4, 8])), 8 if coarse else 16)
     half = shell.width / 2
     wheels = [(tyre, float(x), half - 0.025) for x in shell.axle_positions()]
-    return rolling(skin.mesh(), parts, wheels, CAR)
+    made = rolling(skin.mesh(), parts, wheels, CAR)
+    return made if coarse else replace(made, coarse=car(style, lights, variant, coarse=True))
 
 
 def random_car(rng: np.random.Generator, lights: bool = False, style: str | None = None) -> Rolling:
@@ -264,7 +272,9 @@ def _windows(skin: Skin, surface: Surface, style: str, cargo: bool) -> None:
     # a black frame joins the panes where cars have it: between the doors
     whole = surface.pane(along(panes[0][0]), along(panes[-1][1] if style != "van" else panes[0][1]), 0.018, 0.04)
     if whole is not None:
-        skin.sides(whole, Material.PLASTIC, DARK)
+        skin.sides(whole, *((Material.GLASS, GLASS) if skin.finest > 0 else (Material.PLASTIC, DARK)))
+    if skin.finest > 0 and style != "van":
+        panes = []
     for ahead, behind in panes:
         pane = surface.pane(along(ahead), along(behind))
         if pane is not None:
@@ -293,7 +303,8 @@ def _screen(skin: Skin, surface: Surface, side: int, cargo: bool) -> None:
         return shell.width / 2 * 0.985 - 0.03 - max(z - belt, 0.0) * shell.lean
 
     margin = 0.075 if side > 0 else 0.12
-    for inset, material, color in ((0.0, Material.PLASTIC, DARK), (0.028, Material.GLASS, GLASS)):
+    layers = ((0.0, Material.PLASTIC, DARK), (0.028, Material.GLASS, GLASS))
+    for inset, material, color in layers[1:] if skin.finest > 0 else layers:
         low, high = bottom + inset, top - inset
         outline = [
             (half(low) - margin - inset - 0.03, low), (half(low + 0.06) - margin - inset, low + 0.06),
