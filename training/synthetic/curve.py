@@ -59,13 +59,15 @@ class Curve:
 
     def curvature(self, s: ArrayLike) -> NDArray[np.float64]:
         """1/m at arc lengths `s`, positive to the left; 0 beyond the ends."""
-        return np.interp(s, self._grid, self._curvature, left=0.0, right=0.0)
+        values = np.interp(np.asarray(s, dtype=np.float64), self._grid, self._curvature, left=0.0, right=0.0)
+        return np.asarray(values)
 
     def offset(self, s: ArrayLike, d: ArrayLike) -> NDArray[np.float64]:
         """(..., 2) positions `d` metres to the left of the curve at `s`."""
         s, d = np.broadcast_arrays(np.asarray(s, dtype=np.float64), np.asarray(d, dtype=np.float64))
         position, heading = self.evaluate(s)
-        return position + d[..., None] * np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+        left = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
+        return np.asarray(position + d[..., None] * left)
 
     def project(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The inverse of `offset`: arc length and signed distance (N,) of the nearest place to (N, 2) points."""

@@ -54,7 +54,7 @@ class Frame:
     def place(self, u: ArrayLike, z: ArrayLike, out: ArrayLike) -> NDArray[np.float64]:
         """(..., 3) world positions."""
         u, z, out = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (u, z, out)))
-        return self.origin + u[..., None] * self.right + z[..., None] * UP + out[..., None] * self.out
+        return np.asarray(self.origin + u[..., None] * self.right + z[..., None] * UP + out[..., None] * self.out)
 
     def rectangles(
         self,
@@ -91,7 +91,7 @@ class Frame:
         u0, u1, z0, z1, out0, out1 = (np.ravel(a) for a in np.broadcast_arrays(u0, u1, z0, z1, out0, out1))
         centers = self.place((u0 + u1) / 2, (z0 + z1) / 2, (out0 + out1) / 2)
         sizes = np.stack([u1 - u0, out1 - out0, z1 - z0], axis=-1)
-        axes = [self.right, -self.out, [0.0, 0.0, 1.0]]
+        axes = np.stack([self.right, -self.out, UP])
         facets.boxes(centers, sizes, class_id, material, color, axes, without="back" if flush else "")
 
 
@@ -323,13 +323,11 @@ def awning(facets: Facets, frame: Frame, z: float, rng: np.random.Generator) -> 
     a, b = edges[:-1], edges[1:]
     plain = rng.random() < 0.4
     colors = np.where((np.arange(stripes) % 2 == 0)[:, None] | plain, cloth, srgb(226, 220, 206))
-    top = [(a, z, 0.12), (a, z - fall, reach), (b, z - fall, reach), (b, z, 0.12)]
-    lip = [(a, z - fall, reach), (a, z - fall - 0.2, reach), (b, z - fall - 0.2, reach), (b, z - fall, reach)]
-    for shape in (top, lip):
-        corners = np.stack([frame.place(u, level, out) for u, level, out in shape], axis=1)
-        facets.quads(corners, BUILDING, Material.FABRIC, colors)
-        inner = corners[:, ::-1] - 0.01 * (frame.out + UP)
-        facets.quads(inner, BUILDING, Material.FABRIC, colors * 0.8)
+    shape = [(a, z, 0.12), (a, z - fall, reach), (b, z - fall, reach), (b, z, 0.12)]
+    cover = np.stack([frame.place(u, level, out) for u, level, out in shape], axis=1)
+    facets.quads(cover, BUILDING, Material.FABRIC, colors)
+    facets.quads(cover[:, ::-1] - 0.01 * (frame.out + UP), BUILDING, Material.FABRIC, colors * 0.8)
+    frame.boxes(facets, a, b, z - fall - 0.2, z - fall, reach - 0.015, reach, Material.FABRIC, colors)
 
 
 def balcony(facets: Facets, frame: Frame, u: float, z: float, width: float, color: Color) -> None:

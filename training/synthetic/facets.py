@@ -256,4 +256,5 @@ def jitter(rng: np.random.Generator, color: ArrayLike, count: int, amount: float
     """(count, 3) shades of a colour: lighter and darker by about `amount`, and a little off its hue."""
     light = 1 + amount * rng.standard_normal((count, 1))
     hue = 1 + 0.25 * amount * rng.standard_normal((count, 3))
-    return np.clip(np.asarray(color) * np.clip(light * hue, 0.3, 2.0), 0.0, 1.0)
+    shades: NDArray[np.float64] = np.clip(np.asarray(color) * np.clip(light * hue, 0.3, 2.0), 0.0, 1.0)
+    return shades

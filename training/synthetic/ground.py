@@ -193,8 +193,8 @@ def _ironware(facets: Facets, layout: Layout, rng: np.random.Generator, asphalt:
     iron = srgb(72, 70, 68)
     up = (0.0, 0.0, 1.0)
     for s in np.arange(main.curve.start + 10, main.curve.end - 10, 23.0) + rng.uniform(0, 12):
-        d = float(rng.choice([-1, 1]) * rng.uniform(0.5, main.lane_width - 0.6))
-        place = main.place(s + rng.uniform(-8, 8), d, 0.003)
+        aside = float(rng.choice([-1, 1]) * rng.uniform(0.5, main.lane_width - 0.6))
+        place = main.place(s + rng.uniform(-8, 8), aside, 0.003)
         facets.disc(place, up, 0.34, ROAD, Material.METAL, iron, sides=20)
         facets.disc(place, up, 0.42, ROAD, Material.ASPHALT, asphalt * 0.75, sides=20, inner=0.34)
     for block in layout.blocks:
@@ -205,8 +205,8 @@ def _ironware(facets: Facets, layout: Layout, rng: np.random.Generator, asphalt:
             facets.quads(corners[::-1] if block.side > 0 else corners, ROAD, Material.METAL, iron * 0.6)
     for _ in range(int(layout.length / 14)):
         length, width = rng.uniform(0.8, 7.0), rng.uniform(0.5, 1.6)
-        s = rng.uniform(main.curve.start, main.curve.end - 8) + np.linspace(0, length, 6)
+        along = rng.uniform(main.curve.start, main.curve.end - 8) + np.linspace(0, length, 6)
         d0 = rng.uniform(-main.lane_width, main.lane_width - width)
-        grid = np.stack(np.meshgrid(s, [d0, d0 + width], indexing="ij"), axis=-1)
+        grid = np.stack(np.meshgrid(along, [d0, d0 + width], indexing="ij"), axis=-1)
         shade = asphalt * rng.choice([0.72, 0.85, 1.2])
         _grid(facets, main.place(grid[..., 0], grid[..., 1], 0.002), grid, ROAD, Material.ASPHALT, shade)

@@ -32,12 +32,16 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planting:
-    """A tree or bush: where (3,), its kind, its size relative to its kind's, and whether it is seen from near by."""
+    """A tree or bush: where (3,), its kind, its size relative to its kind's, and whether it is seen from near by.
+
+    `pruned` ones reach over a road.
+    """
 
     place: NDArray[np.float64]
     kind: str
     scale: float
     near: bool
+    pruned: bool = False
 
 
 @dataclass(slots=True)
@@ -185,12 +189,12 @@ def _street_trees(lots: Lots, layout: Layout, block: Block, kind: str, rng: np.r
     if not block.verge and rng.random() < 0.45:
         return
     spacing = float(rng.uniform(9.0, 14.0))
-    scale = float(rng.uniform(0.55, 0.95))
+    scale = float(rng.uniform(0.6, 0.95))
     taken = keep_clear(layout, block)
     for s in np.arange(block.s0 + 10.0, block.s1 - 9.0, spacing):
         if rng.random() < 0.88 and not any(a < s < b for a, b in taken):
             place = layout.main.place(s, block.side * (block.kerb + 0.8), KERB_HEIGHT - 0.02)
-            lots.plants.append(Planting(place, kind, scale * float(rng.uniform(0.85, 1.15)), True))
+            lots.plants.append(Planting(place, kind, scale * float(rng.uniform(0.85, 1.15)), True, True))
 
 
 def keep_clear(layout: Layout, block: Block) -> list[tuple[float, float]]:

@@ -26,4 +26,4 @@ def smooth_noise(points: NDArray[np.floating], scale: float, seed: int, octaves:
             total += weight * np.sin(wave * (points[..., 0] * np.cos(angle) + points[..., 1] * np.sin(angle)) + phase)
             norm += weight**2 / 2
         weight, scale = weight * 0.5, scale * 0.5
-    return total / (2 * np.sqrt(norm))
+    return np.asarray(total / (2 * np.sqrt(norm)))

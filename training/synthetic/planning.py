@@ -56,7 +56,7 @@ def plan(kind: type[Layout], seed: int, length: float) -> Layout:
         start = main.place(junction.s, -CROSS_LENGTH)
         curve = Curve([0.0, 2 * CROSS_LENGTH], [0.0, 0.0], (float(start[0]), float(start[1])), heading)
         roads.append(Road(junction.road, curve, lane_width=3.0))
-    lanes = []
+    lanes: list[Lane] = []
     for road in roads:
         for direction in _SIDES:
             offset = -direction * road.lane_width / 2
@@ -175,16 +175,16 @@ def _cross(rng: np.random.Generator, layout: Layout) -> None:
     for block in right:
         if block.before >= 0 and block.after >= 0 and block.s1 - block.s0 > 75 and rng.random() < 0.6:
             _cross_main(layout, (block.s0 + block.s1) / 2, -1, zebra=True)
-    for crossing in [c for c in layout.crossings if c.road == 0]:
+    for place in [c for c in layout.crossings if c.road == 0]:
         for lane in layout.lanes[:2]:
-            at = float(layout.lane_s(lane, crossing.s))
-            junction = crossing.junction
-            if junction >= 0:  # vehicles that leave the junction stop only for people on a zebra
-                leaving = at > float(layout.lane_s(lane, layout.junctions[junction].s))
-                if leaving and not crossing.zebra:
+            at = float(layout.lane_s(lane, place.s))
+            waits_for = place.junction
+            if waits_for >= 0:  # vehicles that leave the junction stop only for people on a zebra
+                leaving = at > float(layout.lane_s(lane, layout.junctions[waits_for].s))
+                if leaving and not place.zebra:
                     continue
-                junction = -1 if leaving else junction
-            layout.stop_lines.append(StopLine(lane.index, at - CROSSING_WIDTH / 2 - 1.0, junction, crossing.index))
+                waits_for = -1 if leaving else waits_for
+            layout.stop_lines.append(StopLine(lane.index, at - CROSSING_WIDTH / 2 - 1.0, waits_for, place.index))
 
 
 def _kerb_beside(layout: Layout, junction: Junction, side: Side) -> float:

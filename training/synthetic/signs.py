@@ -158,9 +158,15 @@ def light_head(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.f
         lens = np.array(LAMP_COLORS[name]) * 0.06 + 0.01
         facets.disc(middle + 0.003 * out, out, LAMP_RADIUS, TRAFFIC_LIGHT, Material.PLASTIC, lens, sides=16)
         angle = np.linspace(-0.3, np.pi + 0.3, 9)
-        ring = (LAMP_RADIUS + 0.015) * (np.cos(angle)[:, None] * right + np.sin(angle)[:, None] * up) + middle
-        hood = np.stack([ring[:-1], ring[1:], ring[1:] + 0.17 * out, ring[:-1] + 0.17 * out], axis=1)
-        facets.quads(np.concatenate([hood, hood[:, ::-1]]), TRAFFIC_LIGHT, Material.PLASTIC, dark)
+        arc = np.cos(angle)[:, None] * right + np.sin(angle)[:, None] * up
+        outer, inner = middle + (LAMP_RADIUS + 0.016) * arc, middle + (LAMP_RADIUS + 0.006) * arc
+        deep = 0.17 * out
+        hood = [
+            np.stack([outer[:-1], outer[1:], outer[1:] + deep, outer[:-1] + deep], axis=1)[:, ::-1],
+            np.stack([inner[:-1], inner[1:], inner[1:] + deep, inner[:-1] + deep], axis=1),
+            np.stack([inner[:-1], outer[:-1], outer[1:], inner[1:]], axis=1) + deep,
+        ]
+        facets.quads(np.concatenate(hood), TRAFFIC_LIGHT, Material.PLASTIC, dark)
 
 
 def light_lamps(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.float64], shown: Light) -> None:

@@ -12,9 +12,9 @@ from panoptic_training.synthetic.ground import build_ground
 from panoptic_training.synthetic.lots import Planting, divide
 from panoptic_training.synthetic.markings import build_markings
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.street import Layout
+from panoptic_training.synthetic.street import Layout, planar_pose
 from panoptic_training.synthetic.surroundings import build_surroundings
-from panoptic_training.synthetic.vegetation import SPECIES, grow_bush, grow_tree
+from panoptic_training.synthetic.vegetation import SPECIES, grow_bush, grow_tree, pruned
 
 _BUSHES = ([70, 92, 44], [96, 108, 52], [58, 78, 48])
 
@@ -48,23 +48,18 @@ def build_static(layout: Layout, seed: int, lamps: bool = True) -> Mesh:
 
 
 def _plant(facets: Facets, plants: list[Planting], rng: np.random.Generator) -> None:
-    """Copies of two trees of each kind, turned, scaled and tinted."""
-    for kind in sorted({plant.kind for plant in plants}):
-        for near in (True, False):
-            chosen = [plant for plant in plants if plant.kind == kind and plant.near == near]
-            for variant in range(2):
-                places = chosen[variant::2]
-                if not places:
-                    continue
-                if kind == "bush":
-                    mesh = grow_bush(rng, srgb(*rng.choice(_BUSHES)), 420 if near else 150)
-                else:
-                    mesh = grow_tree(SPECIES[kind], rng, 1.0 if near else 0.22)
-                transforms = np.tile(np.eye(4), (len(places), 1, 1))
-                angle = rng.uniform(0, 2 * np.pi, len(places))
-                scale = np.array([plant.scale for plant in places])
-                transforms[:, 0, 0] = transforms[:, 1, 1] = np.cos(angle)
-                transforms[:, 1, 0], transforms[:, 0, 1] = np.sin(angle), -np.sin(angle)
-                transforms[:, :3, :3] *= scale[:, None, None]
-                transforms[:, :3, 3] = [plant.place for plant in places]
-                facets.copies(mesh, transforms, rng.normal(1.0, 0.07, (len(places), 3)))
+    """Copies of two plants of each kind, turned, scaled and tinted."""
+    for kind, near, beside_road in sorted({(plant.kind, plant.near, plant.pruned) for plant in plants}):
+        chosen = [p for p in plants if (p.kind, p.near, p.pruned) == (kind, near, beside_road)]
+        for places in (chosen[::2], chosen[1::2]):
+            if not places:
+                continue
+            if kind == "bush":
+                mesh = grow_bush(rng, srgb(*rng.choice(_BUSHES)), 420 if near else 150)
+            else:
+                species = pruned(SPECIES[kind]) if beside_road else SPECIES[kind]
+                mesh = grow_tree(species, rng, 1.0 if near else 0.22)
+            angle = rng.uniform(0, 2 * np.pi, len(places))
+            transforms = np.stack([planar_pose(p.place, a) for p, a in zip(places, angle, strict=True)])
+            transforms[:, :3, :3] *= np.array([p.scale for p in places])[:, None, None]
+            facets.copies(mesh, transforms, rng.normal(1.0, 0.07, (len(places), 3)))

@@ -384,7 +384,7 @@ def block_outline(
     radius:
         Of its corners; 0 for sharp ones.
     spacing:
-        Of the points along the main street.
+        Of the points, about, away from the corners.
 
     Returns
     -------
@@ -397,16 +397,17 @@ def block_outline(
     count = max(int(np.ceil((block.s1 - block.s0) / spacing)), 2)
     middle = np.stack([np.linspace(first, last, count), np.full(count, inner)], axis=-1)
     arc = np.linspace(0.0, np.pi / 2, 9)
-    arm = np.linspace(CROSS_LENGTH, inner + radius, 24)
+    reach = int(np.ceil((CROSS_LENGTH - block.kerb) / spacing))
+    arm = np.linspace(CROSS_LENGTH, inner + radius, reach)
     parts = [middle]
     if block.before >= 0:
         x = block.s0 + across
         corner = np.stack([x + radius * (1 - np.cos(arc)), inner + radius * (1 - np.sin(arc))], axis=-1)
-        parts = [np.stack([np.full(24, x), arm], axis=-1), corner, *parts]
+        parts = [np.stack([np.full(reach, x), arm], axis=-1), corner, *parts]
     if block.after >= 0:
         x = block.s1 - across
         corner = np.stack([x - radius * (1 - np.cos(arc)), inner + radius * (1 - np.sin(arc))], axis=-1)
-        parts = [*parts, corner[::-1], np.stack([np.full(24, x), arm[::-1]], axis=-1)]
+        parts = [*parts, corner[::-1], np.stack([np.full(reach, x), arm[::-1]], axis=-1)]
     outline = np.concatenate(parts)
     outline[:, 1] *= block.side
     return outline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from panoptic_training.synthetic.facets import UP, Facets, jitter, srgb
 from panoptic_training.synthetic.mesh import Material, Mesh
@@ -14,34 +15,33 @@ BUILDING, TERRAIN = 11, 22
 
 _TOWN = 130.0  # metres from the main street to where the town's far buildings begin
 _HILLS = 260.0
+_FAR = 900.0
+
+Points = NDArray[np.float64]
 
 
 def build_surroundings(layout: Layout, rng: np.random.Generator) -> Mesh:
     """Everything beyond the blocks, coarse."""
     facets = Facets()
     line = layout.main.place(np.arange(-120.0, layout.length + 120.0, 10.0), 0.0)[:, :2]
-    low, high = line.min(axis=0) - 900.0, line.max(axis=0) + 900.0
+    low, high = line.min(axis=0) - _FAR, line.max(axis=0) + _FAR
     x, y = np.arange(low[0], high[0], 24.0), np.arange(low[1], high[1], 24.0)
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
     away = _distance(grid, line)
     seed = int(rng.integers(1 << 30))
     height = float(rng.uniform(15.0, 60.0))
 
-    def rise(points: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        slope = np.clip((distance - _HILLS) / 400.0, 0.0, 1.0)
-        return -0.15 + slope**1.3 * height * (0.75 + 0.5 * smooth_noise(points, 420.0, seed))
-
-    z = rise(grid, away)
+    z = _rise(grid, away, height, seed)
     corners = np.concatenate([grid, z[..., None]], axis=-1)
     cells = np.stack([corners[:-1, :-1], corners[1:, :-1], corners[1:, 1:], corners[:-1, 1:]], axis=2).reshape(-1, 4, 3)
     shade = 1 + 0.2 * smooth_noise(grid[:-1, :-1], 90.0, seed + 1).reshape(-1, 1)
     facets.quads(cells, TERRAIN, Material.GRASS, np.clip(srgb(104, 114, 66) * shade, 0, 1))
-    _woods(facets, rng, line, low, high, rise, seed)
+    _woods(facets, rng, line, height, seed)
     _town(facets, rng, line)
     return facets.mesh()
 
 
-def _distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+def _distance(points: Points, line: Points) -> Points:
     flat = points.reshape(-1, 2)
     nearest = [
         np.hypot(*(chunk[:, None] - line[None]).transpose(2, 0, 1)).min(axis=1) for chunk in np.array_split(flat, 32)
@@ -49,14 +49,20 @@ def _distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     return np.concatenate(nearest).reshape(points.shape[:-1])
 
 
-def _woods(facets, rng, line, low, high, rise, seed) -> None:  # type: ignore[no-untyped-def]
+def _rise(points: Points, distance: Points, height: float, seed: int) -> Points:
+    """Heights of the ground at (..., 2) points, some (...) metres from the main street."""
+    slope = np.clip((distance - _HILLS) / 400.0, 0.0, 1.0)
+    return np.asarray(-0.15 + slope**1.3 * height * (0.75 + 0.5 * smooth_noise(points, 420.0, seed)))
+
+
+def _woods(facets: Facets, rng: np.random.Generator, line: Points, height: float, seed: int) -> None:
     """Crowns as rough cones and domes on the hills and along the town's edge."""
-    places = rng.uniform(low, high, (3700, 2))
+    places = rng.uniform(line.min(axis=0) - _FAR, line.max(axis=0) + _FAR, (3700, 2))
     away = _distance(places, line)
     kept = (away > 105) & (smooth_noise(places, 160.0, seed + 2) > np.where(away > _HILLS, -0.25, 0.15))
     places, away = places[kept], away[kept]
     count, sides = len(places), 6
-    base = rise(places, away)
+    base = _rise(places, away, height, seed)
     size = rng.uniform(3.0, 6.0, count)
     tall = size * rng.uniform(1.6, 2.6, count)
     angle = 2 * np.pi * np.arange(sides + 1) / sides
@@ -84,7 +90,7 @@ def _woods(facets, rng, line, low, high, rise, seed) -> None:  # type: ignore[no
     facets.quads(quads.reshape(-1, 4, 3), VEGETATION, Material.FOLIAGE, np.clip(colors * light, 0, 1))
 
 
-def _town(facets: Facets, rng: np.random.Generator, line: np.ndarray) -> None:
+def _town(facets: Facets, rng: np.random.Generator, line: Points) -> None:
     """Blocks with rows of dark windows, far enough that they need no more."""
     low, high = line.min(axis=0) - 330.0, line.max(axis=0) + 330.0
     places = rng.uniform(low, high, (240, 2))
