@@ -1,7 +1,8 @@
 """A spinning lidar: rings of beams that turn once a sweep while the sensor moves.
 
-Each azimuth step is fired at its own time from the sensor's pose at that time.  Bodies stand still within a slice of
-the sweep, of which there are `SLICES`: a car at 20 m/s moves 8 cm in one of a sweep of 0.1 s.
+Each azimuth step is fired at its own time from the sensor's pose at that time.  A body stands where it is when the beams
+pass over its middle; one that is so near and so fast that its ends would be off by more than `TOLERANCE` is placed anew
+for each of `SLICES` slices of the sweep.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from panoptic_training.synthetic.mesh import Material
 from panoptic_training.synthetic.raycast import Raycaster
 
-SLICES = 24  # of a sweep, in each of which bodies stand still
+SLICES = 24
+TOLERANCE = 0.02  # metres
 _REFLECTIVITY = np.full(len(Material), 0.0, dtype=np.float32)  # beyond what the colour says
 for _material, _extra in (
     (Material.MARKING, 0.35),
@@ -143,8 +145,9 @@ class Lidar:
             Of noise and dropouts.
         """
         rings = len(self.elevations)
-        poses = np.stack([sensor_pose(time + float(offset)) for offset in self.time_offsets])
-        wedges = self._wedges(raycaster, poses[self.steps // 2], time)
+        poses = self._poses(sensor_pose, time)
+        once, again = self._passings(raycaster, poses, time)
+        sweep = raycaster.moment(once, time)
         ends = np.linspace(0, self.steps, min(SLICES, self.steps) + 1).astype(int)
         columns: list[tuple[NDArray, ...]] = []
         for start, end in pairwise(ends):
@@ -152,8 +155,9 @@ class Lidar:
             along = np.einsum("sij,srj->sri", rotation, self.directions[start:end]).reshape(-1, 3).astype(np.float32)
             origins = np.repeat(position, rings, axis=0)
             middle = time + (self.time_offsets[start] + self.time_offsets[end - 1]) / 2
-            near = [index for index, azimuth, half in wedges if self._looks_at(start, end, azimuth, half)]
-            hits = raycaster.cast(origins, along, middle, max_distance=self.max_range, movers=near)
+            near = [index for index, azimuth, half in again if self._looks_at(start, end, azimuth, half)]
+            moving = [sweep, raycaster.moment(dict.fromkeys(near, middle), time)]
+            hits = raycaster.cast(origins, along, middle, max_distance=self.max_range, moving=moving)
             facing = np.abs(np.einsum("ij,ij->i", hits.normal, along))
             columns.append(
                 (hits.distance, hits.class_id, hits.instance, hits.material, hits.color.mean(axis=1), facing)
@@ -179,22 +183,47 @@ class Lidar:
             azimuth=step.astype(np.int32),
         )
 
-    def _wedges(self, raycaster: Raycaster, pose: NDArray[np.float64], time: float) -> list[tuple[int, float, float]]:
-        """Moving bodies in reach: index, azimuth in the sensor's frame, and the half angle that they may cover."""
+    def _poses(self, sensor_pose: Callable[[float], NDArray[np.float64]], time: float) -> NDArray[np.float64]:
+        """(steps, 4, 4) the sensor's pose at each step, straight between those of the slices' ends.
+
+        In a slice of 4 ms a vehicle that brakes at 10 m/s² or turns by 1 rad/s leaves the straight by less than 0.02 mm
+        and 2 µrad.
+        """
+        knots = np.linspace(0, 1 / self.rate, SLICES + 1)
+        known = np.stack([sensor_pose(time + float(offset)) for offset in knots]).reshape(-1, 16)
+        columns = [np.interp(self.time_offsets, knots, column) for column in known.T]
+        return np.stack(columns, axis=1).reshape(-1, 4, 4)
+
+    def _passings(
+        self, raycaster: Raycaster, poses: NDArray[np.float64], time: float
+    ) -> tuple[dict[int, float], list[tuple[int, float, float]]]:
+        """Moving bodies in reach: times at which the beams pass those that are placed once; the others' wedges.
+
+        A wedge is index, azimuth in the sensor's frame, and the half angle that the body may cover.
+        """
         sweep = 1 / self.rate
-        found = []
-        inverse = np.linalg.inv(pose)
-        for index in raycaster.movers(time):
+        once: dict[int, float] = {}
+        again: list[tuple[int, float, float]] = []
+        inverse = np.linalg.inv(poses[self.steps // 2])
+        driven = float(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3]))
+        for index, placed in raycaster.movers(time).items():
             body = raycaster.world.bodies[index]
-            place, end = body.pose(time)[:3, 3], body.pose(time + sweep)[:3, 3]
-            local = inverse[:3, :3] @ ((place + end) / 2) + inverse[:3, 3]
-            # Its box, and twice how far it and the sensor may move during the sweep.
-            radius = float(np.hypot(*body.size[:2])) / 2 + 0.5 + float(np.linalg.norm(end - place)) + 40 * sweep
+            velocity = body.velocity(time)
+            local = inverse[:3, :3] @ (placed[:3, 3] + velocity * (sweep / 2)) + inverse[:3, 3]
+            radius, speed = float(np.hypot(*body.size[:2])) / 2, float(np.linalg.norm(velocity))
             away = float(np.hypot(local[0], local[1]))
-            if away - radius < self.max_range:
-                half = np.arcsin(radius / away) if radius < away else np.pi
-                found.append((index, float(np.arctan2(local[1], local[0])), float(half)))
-        return found
+            if away - radius - driven > self.max_range:
+                continue
+            azimuth = float(np.arctan2(local[1], local[0]))
+            half = float(np.arcsin(radius / away)) if radius < away else np.pi
+            seam = np.pi - abs(azimuth) < half  # seen at both ends of the turn
+            if speed * (sweep if seam else sweep * half / (2 * np.pi)) > TOLERANCE:
+                reach = radius + 0.3 + speed * sweep + driven
+                again.append((index, azimuth, float(np.arcsin(reach / away)) if reach < away else np.pi))
+            else:
+                turned = (np.pi - azimuth if self.clockwise else azimuth + np.pi) / (2 * np.pi)
+                once[index] = time + turned * sweep
+        return once, again
 
     def _looks_at(self, start: int, end: int, azimuth: float, half: float) -> bool:
         """Whether steps from `start` to before `end` come within `half` of an azimuth."""

@@ -6,22 +6,26 @@ a world of a kilometre resolve to 0.06 mm, and rays that leave a surface start a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.mesh import Mesh
+from panoptic_training.synthetic.detail import CELLS, BodyShape, Level
+from panoptic_training.synthetic.parts import Part
 from panoptic_training.synthetic.scene import World
 
 SKY = 23  # Cityscapes labelId of what rays hit that hit nothing
 BLOCK = 1 << 16  # rays a query: what it returns stays in the processor's cache
 KEPT_TIMES = 4  # of whose bodies the scene is kept
 REST_SAMPLES = 32  # times at which a body must stand still to count as one that rests
-CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners' mean normal are shaded smooth
+
+# Where bodies are hidden from: metres from the ego vehicle on, and eyes' heights above it.
+HIDDEN_FROM = 25.0
+EYES = (1.4, 3.0)
+# Places in a body's box (shares of its size, from its middle on the ground) of which one must be seen.
+_SPOTS = np.array([[x, y, z] for x in (-0.45, 0.0, 0.45) for y in (-0.45, 0.45) for z in (0.3, 0.95)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,66 +73,6 @@ class Hits:
         return self.class_id.astype(np.int32) * 1000 + self.instance
 
 
-class _Part:
-    """Triangles, each with its body, in one Embree scene; tables are (columns, F), so that a column is contiguous."""
-
-    def __init__(
-        self, meshes: list[Mesh], bodies: list[int], instances: list[int], origin: NDArray[np.float64]
-    ) -> None:
-        """`meshes` are in the world's frame, relative to `origin`."""
-        mesh = Mesh.join(meshes)
-        lengths = [len(part.faces) for part in meshes]
-        self.count = len(mesh.faces)
-        self.body = np.repeat(np.asarray(bodies, dtype=np.int32), lengths)
-        self.instance = np.repeat(np.asarray(instances, dtype=np.int32), lengths)
-        self.classes, self.materials = mesh.classes, mesh.materials
-        corners = mesh.vertices[mesh.faces]
-        first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        normals = np.cross(first, second)
-        length = np.sqrt(np.einsum("ij,ij->i", normals, normals))
-        unit = normals / np.maximum(length, np.float32(1e-12))[:, None]
-        self.normals = np.ascontiguousarray(unit.T)
-        self.colors = np.ascontiguousarray(mesh.colors.T)
-        self.uvs = np.ascontiguousarray(mesh.uvs.reshape(-1, 6).T)
-        self._vertices, self._faces = mesh.vertices, mesh.faces
-        self._smooth: NDArray[np.float32] | None = None
-        self.scene: EmbreeScene | None = None
-        if self.count:
-            self.scene = EmbreeScene(robust=True)  # robust: no ray slips between neighbouring triangles
-            TriangleMesh(scene=self.scene, vertices=np.ascontiguousarray(mesh.vertices), indices=mesh.faces)
-            self.scene.run(np.zeros((1, 3), np.float32), np.array([[0, 0, 1]], np.float32))  # builds it now
-
-    @property
-    def smooth(self) -> NDArray[np.float32]:
-        """(9, F) float32: the normals at the corners, the face's own where the surface has an edge."""
-        if self._smooth is None:
-            corners = self._vertices[self._faces]  # (F, 3, 3)
-            after = np.roll(corners, -1, axis=1) - corners
-            after /= np.maximum(np.sqrt(np.einsum("fij,fij->fi", after, after)), np.float32(1e-12))[..., None]
-            # Weighted by the angle of each corner, so that it does not matter how a side is cut into triangles.
-            angles = np.arccos(np.clip(-np.einsum("fij,fij->fi", after, np.roll(after, 1, axis=1)), -1, 1))
-            indices = self._faces.ravel()
-            sums = [
-                np.bincount(indices, (angles * unit[:, None]).ravel(), minlength=len(self._vertices))
-                for unit in self.normals
-            ]
-            means = np.stack(sums, axis=1).astype(np.float32)
-            means /= np.maximum(np.sqrt(np.einsum("ij,ij->i", means, means)), np.float32(1e-12))[:, None]
-            table = means[self._faces]
-            flat = self.normals.T[:, None, :]
-            bend = np.einsum("fij,fkj->fi", table, flat)
-            table = np.where(bend[..., None] > CREASE, table, flat)
-            self._smooth = np.ascontiguousarray(table.reshape(-1, 9).T)
-        return self._smooth
-
-    def intersect(
-        self, origins: NDArray[np.float32], directions: NDArray[np.float32], limit: NDArray[np.float32]
-    ) -> dict[str, NDArray]:
-        """Embree's answer per ray; `limit` (N,) float32 becomes the distances."""
-        assert self.scene is not None
-        return self.scene.run(origins, directions, dists=limit, output=1)
-
-
 class Raycaster:
     """Rays against everything that stands and moves in a world.
 
@@ -138,18 +82,26 @@ class Raycaster:
         What never moves, and bodies that rest all through the drive, become one scene now; the moving ones become one
         for each time that is asked for, of which the last few are kept.
 
+    detail:
+        Radians: shapes of moving bodies may lose what looks smaller than this from the ego vehicle.  The same for all
+        sensors, so that they agree; half a pixel of the finest camera is too little to see.
+
     Threads may cast at one time together; times are to be changed by one thread alone.
     """
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, detail: float = 0.003) -> None:
+        if detail < 0:
+            raise ValueError(f"detail must be 0 or more radians, got {detail}")
+        self.world, self.detail = world, detail
         vertices = world.static.vertices
         self.origin = (
             (vertices.min(axis=0).astype(np.float64) + vertices.max(axis=0)) / 2 if len(vertices) else np.zeros(3)
         )
+        self._shapes: dict[int, BodyShape] = {}
         self._resting = {index: body.pose(0.0) for index, body in enumerate(world.bodies) if self._rests(index)}
         self._still = self._build_still()
-        self._moving: dict[float, _Part] = {}
+        self._moving: dict[float, Part] = {}
+        self._poses: dict[float, dict[int, NDArray[np.float64]]] = {}
 
     def _rests(self, index: int) -> bool:
         """Whether a body has the same pose and shape all through the drive, as far as samples tell."""
@@ -161,53 +113,99 @@ class Raycaster:
         vertices = body.mesh(0.0).vertices
         return all(np.array_equal(body.mesh(float(time)).vertices, vertices) for time in times[1::10])
 
-    def _placed(self, index: int, time: float) -> Mesh:
-        """A body's mesh, relative to the scene's origin; moved in float64, so that it rounds once."""
-        body = self.world.bodies[index]
-        mesh, pose = body.mesh(time), body.pose(time)
-        vertices = mesh.vertices @ pose[:3, :3].T + (pose[:3, 3] - self.origin)
-        return Mesh(vertices.astype(np.float32), mesh.faces, mesh.classes, mesh.materials, mesh.colors, mesh.uvs)
+    def _placed(
+        self, poses: dict[int, NDArray[np.float64]], times: Sequence[float], details: Sequence[float]
+    ) -> list[tuple[NDArray[np.float32], Level]]:
+        """Bodies at their poses, each with the limbs of its time and in its detail (metres)."""
+        shapes = []
+        for (index, pose), time, detail in zip(poses.items(), times, details, strict=True):
+            if index not in self._shapes:
+                self._shapes[index] = BodyShape(self.world.bodies[index])
+            vertices, level = self._shapes[index].shape(time, detail)
+            placed = vertices @ pose[:3, :3].T + (pose[:3, 3] - self.origin)  # in float64, so that it rounds once
+            shapes.append((placed.astype(np.float32), level))
+        return shapes
 
-    def _part(self, indices: list[int], time: float, first: list[Mesh]) -> _Part:
-        meshes = [*first, *(self._placed(index, time) for index in indices)]
-        instances = [self.world.bodies[index].instance for index in indices]
-        return _Part(meshes, [-1] * len(first) + indices, [0] * len(first) + instances, self.origin)
+    def _details(self, poses: dict[int, NDArray[np.float64]], time: float) -> list[float]:
+        """Metres of shape that each body may lose: what looks small from the ego vehicle, and more where all is hidden."""
+        if not poses or not self.detail:
+            return [0.0] * len(poses)
+        eye = self.world.ego_pose(time)[:3, 3]
+        placed = np.stack(list(poses.values()))
+        sizes = np.array([self.world.bodies[index].size for index in poses])
+        away = np.maximum(np.linalg.norm(placed[:, :3, 3] - eye, axis=1) - sizes.max(axis=1), 0)
+        details = away * self.detail
+        far = np.flatnonzero(away > HIDDEN_FROM)
+        if len(far) and self._still.count:
+            points = np.einsum("bij,bpj->bpi", placed[far, :3, :3], sizes[far, None] * _SPOTS) + placed[far, None, :3, 3]
+            seen = np.zeros(len(far), dtype=bool)
+            for height in EYES:
+                ways = points - (eye + [0, 0, height])
+                lengths = np.linalg.norm(ways, axis=2)
+                starts = self._relative(eye + [0, 0, height], ways.size // 3)
+                directions = (ways / lengths[..., None]).reshape(-1, 3).astype(np.float32)
+                reach = lengths.ravel().astype(np.float32)
+                blocked = self._still.occluded(starts, directions, reach)
+                seen |= ~blocked.reshape(len(far), -1).all(axis=1)
+            details[far[~seen]] = np.maximum(details[far[~seen]], CELLS[-1])
+        return list(details)
 
-    def _build_still(self) -> _Part:
+    def _instances(self, indices: Iterable[int]) -> list[int]:
+        return [self.world.bodies[index].instance for index in indices]
+
+    def _build(self, poses: dict[int, NDArray[np.float64]], times: Sequence[float], time: float) -> Part:
+        shapes = self._placed(poses, times, self._details(poses, time))
+        rotations = np.array([pose[:3, :3] for pose in poses.values()])
+        return Part(shapes, list(poses), self._instances(poses), rotations)
+
+    def _build_still(self) -> Part:
+        """What never moves, and the bodies that rest, in all their detail."""
         static = self.world.static
-        moved = Mesh(
-            (static.vertices - self.origin).astype(np.float32),
-            static.faces,
-            static.classes,
-            static.materials,
-            static.colors,
-            static.uvs,
+        level = Level(
+            used=np.zeros(0, dtype=np.int32),
+            faces=static.faces,
+            classes=static.classes,
+            materials=static.materials,
+            colors=np.ascontiguousarray(static.colors.T),
+            uvs=np.ascontiguousarray(static.uvs.reshape(-1, 6).T),
         )
-        return self._part(list(self._resting), 0.0, [moved])
+        ground = ((static.vertices - self.origin).astype(np.float32), level)
+        resting = self._placed(self._resting, *[[0.0] * len(self._resting)] * 2)
+        return Part([ground, *resting], [-1, *self._resting], [0, *self._instances(self._resting)])
 
-    def movers(self, time: float) -> list[int]:
-        """Indices of the bodies that do not rest."""
-        self.parts(time)
-        return [index for index in range(len(self.world.bodies)) if index not in self._resting]
-
-    def parts(self, time: float, movers: Sequence[int] | None = None) -> list[_Part]:
-        """What stands still, and what moves at this time, of `movers` alone if given; only those with any triangle."""
+    def movers(self, time: float) -> dict[int, NDArray[np.float64]]:
+        """(4, 4) poses of the bodies that do not rest, by their index."""
         time = float(time)
-        if movers is not None:
-            return [part for part in (self._still, self._part(list(movers), time, [])) if part.count]
-        if time not in self._moving:
-            poses = {index: self.world.bodies[index].pose(time) for index in self._resting}
-            left = [index for index, pose in poses.items() if not np.array_equal(pose, self._resting[index])]
+        if time not in self._poses:
+            poses = {index: body.pose(time) for index, body in enumerate(self.world.bodies)}
+            left = [index for index, pose in self._resting.items() if not np.array_equal(poses[index], pose)]
             if left:  # it moves between the samples
                 for index in left:
                     del self._resting[index]
                 self._still = self._build_still()
                 self._moving.clear()
-            while len(self._moving) >= KEPT_TIMES:
-                del self._moving[next(iter(self._moving))]
-            movers = [index for index in range(len(self.world.bodies)) if index not in self._resting]
-            self._moving[time] = self._part(movers, time, [])
-        return [part for part in (self._still, self._moving[time]) if part.count]
+                self._poses.clear()
+            while len(self._poses) >= KEPT_TIMES:
+                del self._poses[next(iter(self._poses))]
+            self._poses[time] = {index: pose for index, pose in poses.items() if index not in self._resting}
+        return self._poses[time]
+
+    def moment(self, times: Mapping[int, float], time: float) -> Part:
+        """Moving bodies, each at its own time, as `cast` takes them; `time` says from where the ego vehicle sees them."""
+        poses = {index: self.world.bodies[index].pose(own) for index, own in times.items()}
+        return self._build(poses, list(times.values()), time)
+
+    def parts(self, time: float, moving: Sequence[Part] | None = None) -> list[Part]:
+        """What stands still, and what moves at this time, or `moving`; only those with any triangle."""
+        time = float(time)
+        if moving is None:
+            poses = self.movers(time)
+            if time not in self._moving:
+                while len(self._moving) >= KEPT_TIMES:
+                    del self._moving[next(iter(self._moving))]
+                self._moving[time] = self._build(poses, [time] * len(poses), time)
+            moving = [self._moving[time]]
+        return [part for part in (self._still, *moving) if part.count]
 
     def cast(
         self,
@@ -216,7 +214,7 @@ class Raycaster:
         time: float,
         smooth: bool = False,
         max_distance: float = np.inf,
-        movers: Sequence[int] | None = None,
+        moving: Sequence[Part] | None = None,
     ) -> Hits:
         """The first surface along each ray.
 
@@ -230,13 +228,13 @@ class Raycaster:
             Also interpolate normals over round surfaces.
         max_distance:
             Metres; what is farther is not hit.
-        movers:
-            Indices of the only moving bodies that these rays can meet, where the caller knows; all if None.
+        moving:
+            Moving bodies from `moment` instead of all at this time.
         """
         directions = np.ascontiguousarray(directions, dtype=np.float32)
         count = len(directions)
         origins = self._relative(origins, count)
-        parts = self.parts(time, movers)
+        parts = self.parts(time, moving)
         distance = np.empty(count, dtype=np.float32)
         hits = Hits(
             distance=distance,
@@ -262,7 +260,7 @@ class Raycaster:
 
     def _cast_block(
         self,
-        parts: list[_Part],
+        parts: list[Part],
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
         hits: Hits,
@@ -274,44 +272,29 @@ class Raycaster:
         hit_any = np.zeros(len(origins), dtype=bool)
         offset = 0
         for part in parts:
-            answer = part.intersect(origins, directions, limit.copy())
+            answer = part.intersect(origins, directions, limit)
             hit = np.flatnonzero(answer["primID"] >= 0)
             limit = answer["tfar"]
             hit_any[hit] = True
             face = answer["primID"][hit].astype(np.intp)  # once: each look-up would convert it again
-            every = len(hit) == len(origins)
-            where: slice | NDArray[np.intp] = block if every else hit + block.start
+            where: slice | NDArray[np.intp] = block if len(hit) == len(origins) else hit + block.start
             hits.class_id[where] = part.classes[face]
-            hits.instance[where] = part.instance[face]
             hits.material[where] = part.materials[face]
-            hits.body[where] = part.body[face]
+            hits.body[where], hits.instance[where] = part.owners(face)
             hits.face[where] = face + offset
             second, third = answer["u"][hit], answer["v"][hit]
-            first = 1 - second - third
+            weights = (1 - second - third, second, third)
             for axis in range(3):
                 hits.color.T[axis][where] = part.colors[axis].take(face)
             for axis in range(2):
-                corners = [part.uvs[2 * corner + axis].take(face) for corner in range(3)]
-                hits.uv.T[axis][where] = first * corners[0] + second * corners[1] + third * corners[2]
-            normal = [part.normals[axis].take(face) for axis in range(3)]
-            toward = sum(normal[axis] * directions[hit, axis] for axis in range(3))
-            side = np.where(toward > 0, np.float32(-1), np.float32(1))
-            for axis in range(3):
-                hits.normal.T[axis][where] = normal[axis] * side
-            if smooth:
-                table = part.smooth
-                mean = [
-                    first * table[axis].take(face)
-                    + second * table[3 + axis].take(face)
-                    + third * table[6 + axis].take(face)
-                    for axis in range(3)
-                ]
-                scale = side / np.sqrt(np.maximum(sum(value * value for value in mean), np.float32(1e-12)))
-                for axis in range(3):
-                    hits.smooth.T[axis][where] = mean[axis] * scale
-            else:
-                for axis in range(3):
-                    hits.smooth.T[axis][where] = normal[axis] * side
+                hits.uv.T[axis][where] = sum(
+                    weight * part.uvs[2 * corner + axis].take(face) for corner, weight in enumerate(weights)
+                )
+            flat = part.normals(face)
+            away = (flat * directions[hit].T).sum(axis=0) > 0
+            side = np.where(away, np.float32(-1), np.float32(1))
+            hits.normal.T[:, where] = flat * side
+            hits.smooth.T[:, where] = (part.smooth_normals(face, flat, weights) if smooth else flat) * side
             offset += part.count
         hits.distance[block] = np.where(hit_any, limit, np.float32(np.inf))
 
@@ -328,12 +311,11 @@ class Raycaster:
         origins = self._relative(origins, count)
         result = np.zeros(count, dtype=bool)
         for part in self.parts(time):
-            assert part.scene is not None
             left = np.flatnonzero(~result) if result.any() else None
             starts = origins if left is None else origins[left]
             along = directions if left is None or len(directions) == 1 else directions[left]
             reach = np.full(len(starts), min(max_distance, 1e30), dtype=np.float32)
-            found = part.scene.run(starts, along, dists=reach, query="OCCLUDED") >= 0
+            found = part.occluded(starts, along, reach)
             if left is None:
                 result = found
             else:
