@@ -76,6 +76,18 @@ def test_an_impossible_length_is_refused(length: float) -> None:
         Layout.make(0, length)
 
 
+def test_streets_of_any_length_and_seed_fit() -> None:
+    for seed in range(60):
+        length = 50.0 + 11.7 * seed
+        layout = Layout.make(seed, length)
+        assert layout.main.curve.start < 0
+        assert layout.main.curve.end > length
+        for block in layout.blocks:
+            assert block.s1 - block.s0 > 20
+        assert all(-90 < junction.s < length + 65 for junction in layout.junctions)
+        assert all(block.kerb > layout.main.lane_width for block in layout.blocks)
+
+
 def test_lanes_do_not_overlap_each_other_or_the_kerbs(layout: Layout) -> None:
     for road in layout.roads:
         lanes = [lane for lane in layout.lanes if lane.road == road.index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -37,11 +39,49 @@ def surface_uvs(corners: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([np.einsum("nkc,nc->nk", corners, level), np.einsum("nkc,nc->nk", corners, uphill)], axis=-1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Polygons:
+    """(N, K, 3) flat polygons with (N, 3) colours, and (N, K, 2) texture coordinates or those of their planes."""
+
+    corners: NDArray[np.float64]
+    class_id: int
+    material: Material
+    colors: NDArray[np.float32]
+    uvs: NDArray[np.floating] | None
+
+
+def _triangulate(parts: list[_Polygons]) -> Mesh:
+    """Polygons of three or of four corners as triangles; polygons do not share vertices."""
+    corners = np.concatenate([part.corners for part in parts])
+    counts = [len(part.corners) for part in parts]
+    uvs = surface_uvs(corners)
+    begin = 0
+    for part, count in zip(parts, counts, strict=True):
+        if part.uvs is not None:
+            uvs[begin : begin + count] = part.uvs
+        begin += count
+    points = corners.shape[1]
+    split = np.array([[0, 1, 2], [0, 2, 3]][: points - 2])
+    each = len(split)
+    return Mesh(
+        vertices=corners.reshape(-1, 3).astype(np.float32),
+        faces=(np.arange(begin)[:, None, None] * points + split).reshape(-1, 3).astype(np.int32),
+        classes=np.repeat(np.array([part.class_id for part in parts], dtype=np.uint8), np.multiply(counts, each)),
+        materials=np.repeat(np.array([part.material for part in parts], dtype=np.uint8), np.multiply(counts, each)),
+        colors=np.repeat(np.concatenate([part.colors for part in parts]), each, axis=0),
+        uvs=uvs[:, split].reshape(-1, 3, 2).astype(np.float32),
+    )
+
+
 class Facets:
-    """A growing set of surfaces; every method takes N of something, and one class, material and colour or N colours."""
+    """A growing set of surfaces; every method takes N of something, and one class, material and colour or N colours.
+
+    Polygons wait until `mesh`, which turns them into triangles all at once.
+    """
 
     def __init__(self) -> None:
         self._parts: list[Mesh] = []
+        self._waiting: dict[int, list[_Polygons]] = {3: [], 4: []}
 
     def add(self, mesh: Mesh) -> None:
         """Take over the triangles of a mesh."""
@@ -49,7 +89,7 @@ class Facets:
 
     def mesh(self) -> Mesh:
         """All of it."""
-        return Mesh.join(self._parts)
+        return Mesh.join([*self._parts, *(_triangulate(waiting) for waiting in self._waiting.values() if waiting)])
 
     def quads(
         self,
@@ -61,7 +101,7 @@ class Facets:
     ) -> None:
         """(N, 4, 3) or (4, 3) quads, counter-clockwise from outside; `color` is (3,) or (N, 3), `uvs` (N, 4, 2)."""
         corners = np.asarray(corners, dtype=np.float64).reshape(-1, 4, 3)
-        self._polygons(corners, np.array([[0, 1, 2], [0, 2, 3]]), class_id, material, color, uvs)
+        self._polygons(corners, class_id, material, color, uvs)
 
     def triangles(
         self,
@@ -73,33 +113,19 @@ class Facets:
     ) -> None:
         """(N, 3, 3) or (3, 3) triangles, as `quads`."""
         corners = np.asarray(corners, dtype=np.float64).reshape(-1, 3, 3)
-        self._polygons(corners, np.array([[0, 1, 2]]), class_id, material, color, uvs)
+        self._polygons(corners, class_id, material, color, uvs)
 
     def _polygons(
         self,
         corners: NDArray[np.float64],
-        split: NDArray[np.integer],
         class_id: int,
         material: Material,
         color: ArrayLike,
         uvs: NDArray[np.floating] | None,
     ) -> None:
-        count, points = corners.shape[:2]
-        if not count:
-            return
-        uvs = surface_uvs(corners) if uvs is None else uvs
-        each = len(split)
-        colors = np.broadcast_to(np.asarray(color, dtype=np.float32), (count, 3))
-        self._parts.append(
-            Mesh(
-                vertices=corners.reshape(-1, 3).astype(np.float32),
-                faces=(np.arange(count)[:, None, None] * points + split).reshape(-1, 3).astype(np.int32),
-                classes=np.full(count * each, class_id, dtype=np.uint8),
-                materials=np.full(count * each, int(material), dtype=np.uint8),
-                colors=np.repeat(colors, each, axis=0),
-                uvs=uvs[:, split].reshape(-1, 3, 2).astype(np.float32),
-            )
-        )
+        if len(corners):
+            colors = np.broadcast_to(np.asarray(color, dtype=np.float32), (len(corners), 3))
+            self._waiting[corners.shape[1]].append(_Polygons(corners, class_id, material, colors, uvs))
 
     def boxes(
         self,

@@ -79,8 +79,8 @@ def plan(kind: type[Layout], seed: int, length: float) -> Layout:
 
 def _junctions(rng: np.random.Generator, length: float) -> list[Junction]:
     places = [float(rng.uniform(38, 62))]
-    while places[-1] + 60 < length + 50:
-        places.append(places[-1] + float(rng.uniform(68, 118)))
+    while (following := places[-1] + float(rng.uniform(68, 118))) < length + MARGIN - 30.0:
+        places.append(following)
     junctions = []
     for index, s in enumerate(places):
         signalised = bool(index == 0 or rng.random() < 0.55)
