@@ -7,9 +7,10 @@ import pytest
 
 pytest.importorskip("trimesh", reason="the synthetic world is not installed")
 
-from panoptic_training.synthetic import cycles, heavy, people, vehicles
+from panoptic_training.synthetic import cycles, heavy, people, skeleton, vehicles
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.motion import STEP, Path, Track, walker_shape, walker_size
+from panoptic_training.synthetic.shells import TAIL_GLOW
 from panoptic_training.synthetic.solids import Skin, box, ellipsoid, mirrored, rounded_box, tube, turned
 
 VEHICLES = [
@@ -94,7 +95,7 @@ def test_cars_show_glass_lamps_and_plates() -> None:
     assert of[Material.LIGHT] > 0.05
     assert 0.05 < of[Material.SIGN] < 0.2  # two plates of 0.52 m x 0.11 m
     middle = corners.mean(axis=1)
-    red = (model.mesh.colors == np.float32(vehicles.TAIL_GLOW)).all(axis=1)
+    red = (model.mesh.colors == np.float32(TAIL_GLOW)).all(axis=1)
     assert red.any()
     assert (middle[red, 0] < -1.5).all()
 
@@ -179,10 +180,10 @@ def figures() -> list[people.Figure]:
 def test_people_fill_their_box_and_stand_on_the_ground(figures: list[people.Figure]) -> None:
     for figure in figures:
         size = np.array(walker_size(figure))
-        stride = people.stride_length(figure.build)
+        stride = skeleton.stride_length(figure.build)
         reach = np.zeros(3)
         for step in np.arange(24) / 24:
-            mesh = figure.posed(people.walking(figure.build, stride * step))
+            mesh = figure.posed(skeleton.walking(figure.build, stride * step))
             assert -0.025 < mesh.vertices[:, 2].min() < 0.02
             reach = np.maximum(reach, np.abs(mesh.vertices).max(axis=0))
         reach[:2] *= 2
@@ -190,13 +191,13 @@ def test_people_fill_their_box_and_stand_on_the_ground(figures: list[people.Figu
         assert size[2] == pytest.approx(figure.build.height, abs=0.08)
         assert (mesh.classes == people.PERSON).all()
         for kind in range(4):
-            low = figure.posed(people.standing(figure.build, kind, 1.0)).vertices[:, 2].min()
+            low = figure.posed(skeleton.standing(figure.build, kind, 1.0)).vertices[:, 2].min()
             assert -0.02 < low < 0.02
 
 
 def test_people_are_watertight_limb_by_limb(figures: list[people.Figure]) -> None:
     for figure in figures[:3]:
-        mesh = figure.posed(people.standing(figure.build, 0))
+        mesh = figure.posed(skeleton.standing(figure.build, 0))
         build = figure.build
         # about the volume of a body with its clothes: mass over density
         weight = 19 * build.height**2 * build.girth
@@ -206,12 +207,12 @@ def test_people_are_watertight_limb_by_limb(figures: list[people.Figure]) -> Non
 def test_a_foot_on_the_ground_does_not_slide(figures: list[people.Figure]) -> None:
     """In the world, the planted foot's heel or ball keeps its place."""
     build = figures[1].build
-    stride = people.stride_length(build)
+    stride = skeleton.stride_length(build)
     steps = np.linspace(0.0, 0.62, 40)[1:-1]
     heels, balls = [], []
     for phase in steps:
-        stance = people.walking(build, phase * stride)
-        foot, sole = stance.rotations[people.Bone.FOOT], stance.joints[people.Bone.FOOT]
+        stance = skeleton.walking(build, phase * stride)
+        foot, sole = stance.rotations[skeleton.Bone.FOOT], stance.joints[skeleton.Bone.FOOT]
         body = np.array([phase * stride, 0, 0])
         heels.append(body + sole + foot @ [-build.heel, 0, 0])
         balls.append(body + sole + foot @ [build.ball, 0, 0])
@@ -226,16 +227,16 @@ def test_a_foot_on_the_ground_does_not_slide(figures: list[people.Figure]) -> No
 def test_joints_do_not_come_apart(figures: list[people.Figure]) -> None:
     build = figures[2].build
     for distance in np.linspace(0, 3, 30):
-        stance = people.walking(build, float(distance))
+        stance = skeleton.walking(build, float(distance))
         np.testing.assert_allclose(
             np.einsum("bij,bkj->bik", stance.rotations, stance.rotations),
-            np.tile(np.eye(3), (people.BONES, 1, 1)),
+            np.tile(np.eye(3), (skeleton.BONES, 1, 1)),
             atol=1e-9,
         )
         for side in (0, 1):
-            hip, knee = stance.joints[people.Bone.THIGH + side], stance.joints[people.Bone.SHIN + side]
-            sole = stance.joints[people.Bone.FOOT + side]
-            ankle = sole + stance.rotations[people.Bone.FOOT + side] @ [0, 0, build.ankle]
+            hip, knee = stance.joints[skeleton.Bone.THIGH + side], stance.joints[skeleton.Bone.SHIN + side]
+            sole = stance.joints[skeleton.Bone.FOOT + side]
+            ankle = sole + stance.rotations[skeleton.Bone.FOOT + side] @ [0, 0, build.ankle]
             assert np.linalg.norm(knee - hip) == pytest.approx(build.hip - build.knee, abs=1e-6)
             assert np.linalg.norm(ankle - knee) == pytest.approx(build.knee - build.ankle, abs=1e-6)
             # knees bend forwards
@@ -264,7 +265,9 @@ def test_pedals_stay_below_the_feet() -> None:
         pedals = cycle.rolling.rolled(float(distance)).vertices[first:last]
         stance = cycles.riding(figure.build, cycle.seat, float(distance))
         left = pedals[pedals[:, 1] > 0.12].mean(axis=0)
-        foot = stance.rotations[people.Bone.FOOT] @ [figure.build.ball * 0.8, 0, 0] + stance.joints[people.Bone.FOOT]
+        foot = (
+            stance.rotations[skeleton.Bone.FOOT] @ [figure.build.ball * 0.8, 0, 0] + stance.joints[skeleton.Bone.FOOT]
+        )
         assert np.linalg.norm((foot - left)[[0, 2]]) < 0.05
 
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("trimesh", reason="the synthetic world is not installed")
 
-from panoptic_training.synthetic import traffic
+from panoptic_training.synthetic import collisions, traffic
 from panoptic_training.synthetic.motion import Follower, LanePath
 from panoptic_training.synthetic.street import Layout, Light
 
@@ -29,7 +29,7 @@ def street(layout: Layout) -> traffic.Traffic:
 
 
 def rectangles_overlap(first: np.ndarray, second: np.ndarray) -> bool:
-    """Independent of the code under test: clip one convex polygon by the other (Sutherland and Hodgman), take the area."""
+    """Independently of the code under test: the area of one polygon clipped by the other (Sutherland and Hodgman)."""
     polygon = [tuple(point) for point in first]
     for a, b in zip(second, np.roll(second, -1, axis=0), strict=True):
         clipped = []
@@ -222,7 +222,7 @@ def test_overlap_test_agrees_with_polygon_clipping() -> None:
     boxes = np.array(boxes)
     middles = boxes.mean(axis=1)
     radii = np.linalg.norm(boxes - middles[:, None], axis=2).max(axis=1)
-    found = {tuple(sorted(pair)) for pair in traffic.overlapping(boxes, middles, radii).tolist()}
+    found = {tuple(sorted(pair)) for pair in collisions.overlapping(boxes, middles, radii).tolist()}
     expected = {(a, b) for a in range(60) for b in range(a + 1, 60) if rectangles_overlap(boxes[a], boxes[b])}
     assert found == expected
     assert len(expected) > 10

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.mesh import Material, Mesh
-from panoptic_training.synthetic.people import Build, Figure, Stance, stance, turn
-from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK
+from panoptic_training.synthetic.people import Figure
+from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, HEAD, HEAD_GLOW, TAIL, TAIL_GLOW
+from panoptic_training.synthetic.skeleton import Build, Stance, stance, turn
 from panoptic_training.synthetic.solids import (
     Color,
     at,
@@ -25,7 +26,7 @@ from panoptic_training.synthetic.solids import (
     tube,
     turned,
 )
-from panoptic_training.synthetic.vehicles import HEAD, HEAD_GLOW, TAIL, TAIL_GLOW, Rolling
+from panoptic_training.synthetic.vehicles import Rolling
 
 MOTORCYCLE, BICYCLE = 32, 33
 
@@ -34,8 +35,8 @@ _TYRE: Color = (0.016, 0.016, 0.017)
 _GEAR = 2.4  # turns of the rear wheel for one of the pedals
 
 COLORS: tuple[Color, ...] = (
-    (0.012, 0.012, 0.013), (0.35, 0.015, 0.02), (0.02, 0.07, 0.3), (0.6, 0.6, 0.58), (0.1, 0.1, 0.105), (0.02, 0.14, 0.09),
-    (0.05, 0.3, 0.33), (0.6, 0.3, 0.02),
+    (0.012, 0.012, 0.013), (0.35, 0.015, 0.02), (0.02, 0.07, 0.3), (0.6, 0.6, 0.58), (0.1, 0.1, 0.105),
+    (0.02, 0.14, 0.09), (0.05, 0.3, 0.33), (0.6, 0.3, 0.02),
 )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def bicycle(variant: int = 0, tall: float = 1.75, lights: bool = False) -> Cycle
         bar(head_low, head_high, thick=0.021), bar(head_high, bars, thick=0.013, paint=_CHROME),
         pair(bar(hub, rear, thick=0.011, y=0.05)), pair(bar(hub + 0.84 * (seat_top - hub), rear, thick=0.009, y=0.05)),
         pair(bar(head_low, 0.3 * head_low + 0.7 * front + [0.02, 0.0], front, thick=0.013, y=0.055)),
-        bar(seat_top, seat_top + [-0.01, 0.05], thick=0.013, paint=_CHROME),
+        bar(seat_top, seat_top + np.array([-0.01, 0.05]), thick=0.013, paint=_CHROME),
         ellipsoid((0.27, 0.15, 0.07), (seat_top[0] - 0.02, 0, saddle), Material.PLASTIC, DARK, 5, 8),
     ]  # fmt: skip
     reach = np.array(
@@ -178,7 +179,8 @@ def motorcycle(variant: int = 0, lights: bool = False) -> Cycle:
         pair(tube([(0.0, 0.13, 0.42), (rear[0], 0.13, rear[1])], 0.032, 6, Material.METAL, DARK)),
         pair(tube([(-0.5, 0.12, 0.75), (rear[0] + 0.06, 0.13, 0.36)], 0.028, 6, Material.METAL, (0.3, 0.02, 0.02))),
         tube([(0.25, -0.16, 0.4), (0.1, -0.2, 0.25), (-0.35, -0.2, 0.28)], 0.035, 8, Material.METAL, _CHROME),
-        tube([(-0.35, -0.2, 0.28), (-0.45, -0.21, 0.33), (-0.98, -0.22, 0.5)], [0.04, 0.065, 0.06], 8, Material.METAL, _CHROME),
+        tube([(-0.35, -0.2, 0.28), (-0.45, -0.21, 0.33), (-0.98, -0.22, 0.5)],
+             [0.04, 0.065, 0.06], 8, Material.METAL, _CHROME),
         ellipsoid((0.2, 0.22, 0.22), (0.52, 0, 0.93), Material.PLASTIC, DARK, 5, 8),
         ellipsoid((0.06, 0.18, 0.18), (0.61, 0, 0.93), *lamp, 4, 8),
         rounded_box((0.05, 0.16, 0.06), (-0.96, 0, 0.88), *tail, 0.3),
@@ -313,7 +315,7 @@ def _guard(center: NDArray[np.float64], radius: float, start: float, end: float,
     rings = []
     for reach in (radius, radius + 0.012):
         arc = np.c_[center[0] + reach * np.cos(angle), np.zeros(8), center[1] + reach * np.sin(angle)]
-        rings += [arc - [0, half, 0], arc + [0, half, 0]]
+        rings += [arc - np.array([0, half, 0]), arc + np.array([0, half, 0])]
     section = np.stack([rings[0], rings[2], rings[3], rings[1]], axis=1)
     return loft(section, Material.CAR_PAINT, color)
 

@@ -8,9 +8,20 @@ from functools import lru_cache
 import numpy as np
 
 from panoptic_training.synthetic.mesh import Material, Mesh
-from panoptic_training.synthetic.shells import BLACK_PLASTIC, DARK, GLASS, Shell, wheel
+from panoptic_training.synthetic.shells import (
+    BLACK_PLASTIC,
+    COARSE,
+    DARK,
+    GLASS,
+    HEAD,
+    HEAD_GLOW,
+    TAIL,
+    TAIL_GLOW,
+    Shell,
+    wheel,
+)
 from panoptic_training.synthetic.solids import Color, Skin, at, box, pair, rounded_box, tube
-from panoptic_training.synthetic.vehicles import COARSE, HEAD, HEAD_GLOW, TAIL, TAIL_GLOW, Rolling, rolling
+from panoptic_training.synthetic.vehicles import Rolling, rolling
 
 TRUCK, BUS, TRAIN = 27, 28, 31
 
@@ -21,7 +32,8 @@ _BUS = Shell(
     11.8, 2.55, 3.05,
     top=((0.0, 0.22), (0.001, 0.4), (0.004, 0.6), (0.013, 0.88), (0.02, 0.95), (0.035, 1.0), (0.97, 1.0), (0.985, 0.97),
          (0.994, 0.85), (0.998, 0.5), (1.0, 0.25)),
-    bottom=((0.0, 0.22), (0.002, 0.14), (0.008, 0.11), (0.1, 0.1), (0.94, 0.1), (0.99, 0.14), (0.998, 0.19), (1.0, 0.25)),
+    bottom=((0.0, 0.22), (0.002, 0.14), (0.008, 0.11), (0.1, 0.1), (0.94, 0.1), (0.99, 0.14), (0.998, 0.19),
+            (1.0, 0.25)),
     belt=((0.0, 0.4), (1.0, 0.4)),
     plan=((0.0, 0.96), (0.01, 0.985), (0.03, 1.0), (0.98, 1.0), (1.0, 0.97)),
     bow=((0.0, 0.16), (0.04, 0.05), (0.08, 0.0), (0.96, 0.0), (1.0, -0.06)),
@@ -31,7 +43,8 @@ _TRAM = Shell(
     24.0, 2.4, 3.35,
     top=((0.0, 0.24), (0.003, 0.36), (0.01, 0.45), (0.022, 0.6), (0.045, 0.88), (0.06, 0.96), (0.09, 1.0), (0.91, 1.0),
          (0.94, 0.96), (0.955, 0.88), (0.978, 0.6), (0.99, 0.45), (0.997, 0.36), (1.0, 0.24)),
-    bottom=((0.0, 0.24), (0.004, 0.14), (0.015, 0.08), (0.1, 0.06), (0.9, 0.06), (0.985, 0.08), (0.996, 0.14), (1.0, 0.24)),
+    bottom=((0.0, 0.24), (0.004, 0.14), (0.015, 0.08), (0.1, 0.06), (0.9, 0.06), (0.985, 0.08), (0.996, 0.14),
+            (1.0, 0.24)),
     belt=((0.0, 0.38), (1.0, 0.38)),
     plan=((0.0, 0.78), (0.012, 0.9), (0.05, 1.0), (0.95, 1.0), (0.988, 0.9), (1.0, 0.78)),
     bow=((0.0, 0.35), (0.06, 0.16), (0.12, 0.0), (0.88, 0.0), (0.94, -0.16), (1.0, -0.35)),

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from panoptic_training.synthetic.cycles import Cycle, riding
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.people import Figure, standing, stride_length, walking
+from panoptic_training.synthetic.people import Figure
+from panoptic_training.synthetic.skeleton import standing, stride_length, walking
 from panoptic_training.synthetic.street import Road
 from panoptic_training.synthetic.vehicles import Rolling
 

@@ -20,6 +20,12 @@ Curve = tuple[tuple[float, float], ...]
 DARK: Color = (0.012, 0.012, 0.013)
 BLACK_PLASTIC: Color = (0.02, 0.02, 0.021)
 GLASS: Color = (0.025, 0.03, 0.033)
+COARSE = 0.085  # metres: narrower details are left out of coarse vehicles
+TAIL: Color = (0.22, 0.006, 0.008)
+TAIL_GLOW: Color = (0.75, 0.02, 0.02)
+BRAKE_GLOW: Color = (1.0, 0.05, 0.04)
+HEAD: Color = (0.62, 0.64, 0.66)
+HEAD_GLOW: Color = (1.0, 0.97, 0.9)
 
 
 @dataclass(frozen=True)
@@ -273,11 +279,6 @@ def wheel(radius: float, width: float, rim: Color, spokes: int = 4, sides: int =
     mesh.materials[metal] = Material.METAL
     mesh.colors[metal] = rim
     return mesh
-
-
-def lamp(lit: bool, color: Color, glow: Color) -> tuple[Material, Color]:
-    """Material and colour of a lamp's glass."""
-    return (Material.LIGHT, glow) if lit else (Material.PLASTIC, color)
 
 
 def _thinned(fractions: NDArray[np.float64], apart: float = 0.022) -> NDArray[np.float64]:

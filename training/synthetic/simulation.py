@@ -1,18 +1,21 @@
 """Traffic: who goes when.
 
-Vehicles follow the Intelligent Driver Model (Treiber, Hennecke and Helbing 2000, Physical Review E 62, 1805); so do people
-on foot, on tracks of their own.  Lights, people on crossings and vehicles in a junction are obstacles that stand at a gate.
-Everything is computed once, in steps of `STEP` seconds, so that afterwards a place at any time is an interpolation.
+Vehicles follow the Intelligent Driver Model (Treiber, Hennecke and Helbing 2000, Physical Review E 62, 1805); so do
+people on foot, on tracks of their own. Lights, people on crossings and vehicles in a junction are obstacles that
+stand at a gate. Everything is computed once, in steps of `STEP` seconds, so that afterwards a place at any time is an
+interpolation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.motion import STEP
+from panoptic_training.synthetic.motion import STEP, LanePath, Path, Track
+from panoptic_training.synthetic.scene import Body
 from panoptic_training.synthetic.street import Crossing, Layout, Light
 
 Array = NDArray[np.float64]
@@ -54,6 +57,24 @@ class Agent:
     pull: float = 1.6
     ease: float = 2.0
     rests: list[tuple[float, float]] = field(default_factory=list)
+
+
+Maker = Callable[[Track, Track], list[Body]]
+"""Bodies that follow a track, and who looks at them."""
+
+
+@dataclass
+class Plan:
+    """What will become bodies once it is known where everybody goes."""
+
+    agents: list[Agent] = field(default_factory=list)
+    makers: list[Maker] = field(default_factory=list)
+    paths: list[Path | LanePath] = field(default_factory=list)
+
+    def add(self, agent: Agent, path: Path | LanePath, maker: Maker) -> None:
+        self.agents.append(agent)
+        self.paths.append(path)
+        self.makers.append(maker)
 
 
 @dataclass

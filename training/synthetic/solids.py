@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -256,7 +257,7 @@ class Skin:
         """A dark joint on both sides, along points in x and z."""
         if width < self.finest:
             return
-        for start, end in zip(points[:-1], points[1:], strict=True):
+        for start, end in pairwise(points):
             a, b = np.asarray(start), np.asarray(end)
             across = np.array([a[1] - b[1], b[0] - a[0]])
             across *= width / 2 / np.linalg.norm(across)

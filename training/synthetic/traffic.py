@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic import cycles, heavy, vehicles
-from panoptic_training.synthetic.mesh import Mesh
+from panoptic_training.synthetic.collisions import overlapping
+from panoptic_training.synthetic.footways import Crowd, Size, bystanders, crossers, walkers
 from panoptic_training.synthetic.motion import (
     NEAR,
     Follower,
@@ -18,22 +19,18 @@ from panoptic_training.synthetic.motion import (
     Still,
     Track,
     Waiting,
-    mesh_size,
     rider_shape,
     vehicle_shape,
     walker_shape,
-    walker_size,
 )
-from panoptic_training.synthetic.people import PERSON, RIDER, Figure, random_figure, standing
+from panoptic_training.synthetic.people import PERSON, RIDER, Figure, random_figure
 from panoptic_training.synthetic.scene import Body
-from panoptic_training.synthetic.simulation import Agent, Crosser, Simulation
-from panoptic_training.synthetic.street import KERB_HEIGHT, Crossing, Layout, Walk, planar_pose
+from panoptic_training.synthetic.simulation import Agent, Crosser, Maker, Plan, Simulation
+from panoptic_training.synthetic.skeleton import standing
+from panoptic_training.synthetic.street import Layout, planar_pose
 
 Array = NDArray[np.float64]
-Size = tuple[float, float, float]
 
-Maker = Callable[[Track, Track], list[Body]]
-"""Bodies that follow a track, and who looks at them."""
 
 EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT = 4.6, 1.9, 1.5
 EGO_WISH = 11.0  # metres per second
@@ -43,39 +40,8 @@ MOST = 999  # bodies
 # What drives on the lanes, out of each dozen or so.
 MAIN_PACK = {"car": 8, "truck": 1, "bus": 1, "motorcycle": 1, "bicycle": 2}
 CROSS_PACK = {"car": 8, "truck": 1, "bus": 1, "motorcycle": 1}
-FAR = {PERSON: 110.0}  # metres from the ego vehicle beyond which somebody is left out of the world; else
+FAR = {PERSON: 80.0}  # metres from the ego vehicle beyond which somebody is left out of the world; else
 FAR_VEHICLES = 260.0
-
-
-@dataclass
-class _Plan:
-    """What will become bodies once it is known where everybody goes."""
-
-    agents: list[Agent] = field(default_factory=list)
-    makers: list[Maker] = field(default_factory=list)
-    paths: list[Path | LanePath] = field(default_factory=list)
-
-    def add(self, agent: Agent, path: Path | LanePath, maker: Maker) -> None:
-        self.agents.append(agent)
-        self.paths.append(path)
-        self.makers.append(maker)
-
-
-class _Crowd:
-    """Those whom one meets: a town's worth of people, each of whom may be met more than once."""
-
-    def __init__(self, rng: np.random.Generator, count: int = 150) -> None:
-        self._people: list[tuple[Figure, Size] | None] = [None] * count
-        self._seed = int(rng.integers(1 << 31))
-
-    def somebody(self, rng: np.random.Generator) -> tuple[Figure, Size]:
-        """A person, and the box that walking takes."""
-        index = int(rng.integers(len(self._people)))
-        person = self._people[index]
-        if person is None:
-            figure = random_figure(np.random.default_rng([self._seed, index]))
-            person = self._people[index] = figure, walker_size(figure)
-        return person
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,27 +106,27 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     if not (np.isfinite(density) and density >= 0):
         raise ValueError(f"density must be 0 or more, got {density}")
     rng = np.random.default_rng([seed, 4])
-    plan = _Plan()
-    crowd = _Crowd(rng)
+    plan = Plan()
+    crowd = Crowd(rng)
     lane = layout.lanes[0]
     shift = _car_shift(EGO_WIDTH / 2 + 0.05, lane.width)
     ego_path = LanePath(layout.roads[0], lane.direction, lane.offset + lane.direction * shift)
     begin = float(layout.lane_s(0, 0.0)) + 5.0
     plan.add(Agent(0, begin, 8.0, EGO_LENGTH, EGO_WISH), ego_path, lambda track, viewer: [])
     bodies: list[Body] = []
-    crossers: list[tuple[Crosser, Path, Figure, Size]] = []
+    waiting: list[tuple[Crosser, Path, Figure, Size]] = []
     if density > 0:
         for index in range(len(layout.lanes)):
             _fill_lane(plan, layout, index, rng, duration, density, lights)
-        _walkers(plan, layout, crowd, rng, duration, density)
-        crossers = _crossers(layout, crowd, rng, duration, density)
+        walkers(plan, layout, crowd, rng, duration, density)
+        waiting = crossers(layout, crowd, rng, duration, density)
         bodies += _parked(layout, rng, density, lights)
-        bodies += _standing(layout, crowd, rng, density)
-    s, v, cs, cv = Simulation(layout, plan.agents, [crosser for crosser, *_ in crossers]).run(duration)
+        bodies += bystanders(layout, crowd, rng, density)
+    s, v, cs, cv = Simulation(layout, plan.agents, [crosser for crosser, *_ in waiting]).run(duration)
     ego = Ego(Track(ego_path, s[0], v[0]))
     for index, (path, maker) in enumerate(zip(plan.paths, plan.makers, strict=True)):
         bodies += maker(Track(path, s[index], v[index]), ego.track)
-    for (_, path, figure, size), place, speed in zip(crossers, cs, cv, strict=True):
+    for (_, path, figure, size), place, speed in zip(waiting, cs, cv, strict=True):
         track = Track(path, place, speed)
         bodies.append(Follower(0, PERSON, size, track, walker_shape(figure), ego.track))
     return Traffic(_numbered(_without_overlaps(bodies, ego, duration), ego, duration), ego)
@@ -204,7 +170,7 @@ def _cycle_maker(cycle: cycles.Cycle, figure: Figure) -> Maker:
 
 
 def _fill_lane(
-    plan: _Plan, layout: Layout, index: int, rng: np.random.Generator, duration: float, density: float, lights: bool
+    plan: Plan, layout: Layout, index: int, rng: np.random.Generator, duration: float, density: float, lights: bool
 ) -> None:
     """Put vehicles on a lane, from far behind its beginning (they arrive later) to its end."""
     lane = layout.lanes[index]
@@ -256,7 +222,7 @@ def _tram_place(layout: Layout, index: int) -> float | None:
 
 
 def _add_vehicle(
-    plan: _Plan, layout: Layout, index: int, kind: str, s: float, rng: np.random.Generator, lights: bool, wish: float
+    plan: Plan, layout: Layout, index: int, kind: str, s: float, rng: np.random.Generator, lights: bool, wish: float
 ) -> None:
     lane = layout.lanes[index]
     road = layout.roads[lane.road]
@@ -291,9 +257,15 @@ def _add_vehicle(
     heavy_ = kind in ("truck", "bus", "train")
     aside = 0.0 if heavy_ or lane.road != 0 else _car_shift(model.size[1] / 2, lane.width)
     agent = Agent(
-        index, s, speed * (0.8 if heavy_ else 1.0), model.size[0], wish * float(rng.uniform(0.75, 0.9) if heavy_ else rng.uniform(0.9, 1.1)),
-        wide=heavy_, pull=0.9 if heavy_ else 1.6, headway=1.5 if heavy_ else 1.2,
-    )  # fmt: skip
+        index,
+        s,
+        speed * (0.8 if heavy_ else 1.0),
+        model.size[0],
+        wish * float(rng.uniform(0.75, 0.9) if heavy_ else rng.uniform(0.9, 1.1)),
+        wide=heavy_,
+        pull=0.9 if heavy_ else 1.6,
+        headway=1.5 if heavy_ else 1.2,
+    )
     plan.add(agent, path(aside), _vehicle_maker(model))
 
 
@@ -303,89 +275,6 @@ def _junction_span(layout: Layout, index: int, junction: int) -> tuple[float, fl
     plan = layout.junctions[junction]
     middle = float(layout.lane_s(lane, plan.s if lane.road == 0 else plan.cross_s))
     return middle - 17.0, middle + 13.0
-
-
-def _walkers(
-    plan: _Plan, layout: Layout, crowd: _Crowd, rng: np.random.Generator, duration: float, density: float
-) -> None:
-    """People who walk along the sidewalks, one behind the other on each of a few tracks."""
-    for walk in layout.walks:
-        busy = float(rng.choice([0.35, 1.0, 2.0], p=[0.35, 0.45, 0.2])) * density
-        for number, (aside, back) in enumerate(_walk_tracks(layout, walk)):
-            path = Path(_walk_line(walk, aside, back))
-            place = path.length + rng.uniform(0, 10)
-            line = 1000 + 10 * walk.index + number
-            while place > -0.6 * duration:
-                figure, size = crowd.somebody(rng)
-                child = figure.build.height < 1.5
-                wish = float(np.clip(rng.normal(1.35, 0.15), 1.0, 1.7)) * (0.85 if child else 1.0)
-                agent = Agent(line, place, wish, size[0], wish, headway=0.4, gap=0.35, pull=1.0, ease=1.2)
-                plan.add(agent, path, _walker_maker(figure, size))
-                gap = rng.exponential(16.0) if rng.random() < 0.75 else rng.uniform(0.1, 0.6)
-                place -= 1.6 + gap / max(min(busy, 3.0), 0.05)
-
-
-def _walker_maker(figure: Figure, size: tuple[float, float, float]) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Body]:
-        return [Follower(0, PERSON, size, track, walker_shape(figure), viewer)]
-
-    return make
-
-
-def _kerb_side(layout: Layout, walk: Walk) -> float:
-    """1 where the kerb is on a walk's left, -1 on its right: the right of who looks along the main street's left side."""
-    return -float(layout.blocks[walk.block].side)
-
-
-def _walk_tracks(layout: Layout, walk: Walk) -> list[tuple[float, bool]]:
-    """(metres left of the walk, whether against its direction) of the tracks; the strip at the kerb stays free."""
-    inner = -_kerb_side(layout, walk)
-    return [(inner * (walk.margin - 0.15), False), (inner * (walk.margin - 0.95), True)]
-
-
-def _walk_line(walk: Walk, aside: float, back: bool) -> Array:
-    """(N, 3) points of a line beside a walk's middle."""
-    s = np.arange(0.0, walk.length, 0.5)
-    points = np.stack([np.interp(s, walk.distances, walk.points[:, axis]) for axis in range(3)], axis=1)
-    # corners are rounded, so that lines inside them do not fold
-    for _ in range(3):
-        points[1:-1] = 0.25 * points[:-2] + 0.5 * points[1:-1] + 0.25 * points[2:]
-    along = np.gradient(points, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    line = points + aside * np.stack([-along[:, 1], along[:, 0], 0 * along[:, 0]], axis=1)
-    for _ in range(2):
-        line[1:-1] = 0.25 * line[:-2] + 0.5 * line[1:-1] + 0.25 * line[2:]
-    return line[::-1] if back else line
-
-
-def _crossers(
-    layout: Layout, crowd: _Crowd, rng: np.random.Generator, duration: float, density: float
-) -> list[tuple[Crosser, Path, Figure, Size]]:
-    """People who wait at crossings and cross."""
-    made: list[tuple[Crosser, Path, Figure, Size]] = []
-    for crossing in layout.crossings:
-        slots = np.arange(-crossing.width / 2 + 0.45, crossing.width / 2 - 0.3, 0.78)
-        wanted = rng.random(len(slots)) < min(0.55 * density, 1.0)
-        for slot in slots[wanted]:
-            figure, size = crowd.somebody(rng)
-            back = bool(rng.random() < 0.5)
-            path, kerbs = _crossing_path(layout, crossing, float(slot), back)
-            wish = float(np.clip(rng.normal(1.4, 0.12), 1.15, 1.7))
-            ready = float(rng.uniform(0.0, 0.8 * duration))
-            made.append((Crosser(crossing, back, kerbs, path.length, wish, ready), path, figure, size))
-    return made
-
-
-def _crossing_path(layout: Layout, crossing: Crossing, slot: float, back: bool) -> tuple[Path, tuple[float, float]]:
-    """A line across a road, `slot` metres beside the crossing's middle, and where the roadway begins and ends on it."""
-    near, far = (np.array(crossing.points[i]) for i in ((2, 1) if back else (1, 2)))
-    way = (far - near) / np.linalg.norm(far - near)
-    left = np.array([-way[1], way[0], 0.0])
-    width = float(np.linalg.norm(far - near))
-    along = np.array([-0.62, -0.1, 0.2, 1.0, width - 1.0, width - 0.2, width + 0.1, width + 0.75])
-    points = near + along[:, None] * way + slot * left
-    points[:, 2] = [KERB_HEIGHT, KERB_HEIGHT, 0, 0, 0, 0, KERB_HEIGHT, KERB_HEIGHT]
-    return Path(points), (0.62, 0.62 + width)
 
 
 def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bool) -> list[Body]:
@@ -423,66 +312,6 @@ def _still(model: vehicles.Rolling, pose: Array) -> Still:
     return Still(0, _class_of(model), model.size, pose, model.mesh, None if model.coarse is None else model.coarse.mesh)
 
 
-def _standing(layout: Layout, crowd: _Crowd, rng: np.random.Generator, density: float) -> list[Body]:
-    """People who wait at the kerb: a few along the way, many at some corners and at bus stops."""
-    bodies: list[Body] = []
-    for walk in layout.walks:
-        side = _kerb_side(layout, walk)
-        # the strip beside the tracks, 0.35 m inside the walk's free width
-        rows = np.arange(walk.margin - 0.2, -walk.margin + 1.6, -0.62) * side
-        spots = list(np.arange(3.0, walk.length - 3.0, 0.66))
-        chance = np.full(len(spots), 0.012 * density)
-        for _ in range(int(rng.poisson(0.9 * density))):
-            middle, reach = rng.uniform(0, walk.length), rng.uniform(2.0, 7.0)
-            chance[np.abs(np.array(spots) - middle) < reach] = min(0.75 * density, 0.9)
-        for s, likely in zip(spots, chance, strict=True):
-            for row in rows:
-                if rng.random() > likely:
-                    continue
-                figure, _ = crowd.somebody(rng)
-                kind = int(rng.integers(4))
-                pose = walk.pose(float(s), float(row))
-                turn = planar_pose(np.zeros(3), float(rng.uniform(-np.pi, np.pi)))
-                begin = float(rng.uniform(0, 20))
-                size = mesh_size(figure.posed(standing(figure.build, kind, begin)))
-                size = (size[0] + 0.03, size[1] + 0.03, size[2] + 0.01)  # they sway
-                bodies.append(Waiting(0, PERSON, size, pose @ turn, figure, kind, begin))
-    return bodies
-
-
-def footprint(body: Body, time: float) -> Array:
-    """(4, 2) corners of a body's box on the ground."""
-    pose = body.pose(time)
-    half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * np.array(body.size[:2]) / 2
-    return half @ pose[:2, :2].T + pose[:2, 3]
-
-
-def overlaps(first: Array, second: Array) -> NDArray[np.bool_]:
-    """(P,) whether pairs of rectangles (P, 4, 2) overlap, by the separating axis theorem."""
-    apart = np.zeros(len(first), dtype=bool)
-    for shape in (first, second):
-        for side in (0, 1):
-            axis = shape[:, side + 1] - shape[:, side]
-            axis = axis / np.linalg.norm(axis, axis=1, keepdims=True)
-            a = np.einsum("pij,pj->pi", first, axis)
-            b = np.einsum("pij,pj->pi", second, axis)
-            apart |= (a.max(axis=1) <= b.min(axis=1) + 1e-6) | (b.max(axis=1) <= a.min(axis=1) + 1e-6)
-    return ~apart
-
-
-def overlapping(boxes: Array, middles: Array, radii: Array) -> Array:
-    """(P, 2) indices of the pairs of rectangles (B, 4, 2) that overlap."""
-    order = np.argsort(middles[:, 0])
-    x, y, r = middles[order, 0], middles[order, 1], radii[order]
-    last = np.searchsorted(x, x + r + r.max())
-    first = np.repeat(np.arange(len(x)), last - np.arange(len(x)))
-    second = np.concatenate([np.arange(i, end) for i, end in enumerate(last)]) if len(x) else np.zeros(0, dtype=int)
-    near = (first < second) & ((x[first] - x[second]) ** 2 + (y[first] - y[second]) ** 2 < (r[first] + r[second]) ** 2)
-    pairs = np.stack([order[first[near]], order[second[near]]], axis=1)
-    hit = overlaps(boxes[pairs[:, 0]], boxes[pairs[:, 1]]) if len(pairs) else np.zeros(0, dtype=bool)
-    return pairs[hit]
-
-
 def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
     """The bodies without those that others would run into; riders stay with their cycles.
 
@@ -495,6 +324,8 @@ def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Bod
         if isinstance(body, Follower) and body.class_id == RIDER
     }
     extents = np.array([body.size[:2] for body in bodies] + [(EGO_LENGTH + 0.3, EGO_WIDTH + 0.2)]) + 0.02
+    # they are looked at a few times a second only, and those on foot turn corners meanwhile
+    extents[[i for i, body in enumerate(bodies) if isinstance(body, Follower) and body.class_id == PERSON]] += 0.15
     half = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) / 2
     corners = half[None] * extents[:, None]
     radii = np.linalg.norm(extents, axis=1) / 2
@@ -556,6 +387,3 @@ def _seen(body: Body, nearest: float) -> Body:
     if isinstance(body, Still) and body.coarse is not None:
         return replace(body, shape=body.coarse)
     return body
-
-
-__all__ = ["Ego", "Mesh", "Traffic", "footprint", "make_traffic", "overlapping", "overlaps", "populate"]
