@@ -70,8 +70,8 @@ class Path:
         return position, slope
 
 
-class LanePath:
-    """A lane's line at a constant distance from its centre, by the lane's own arc length; exact.
+class LanePath(Path):
+    """A lane's line at a constant distance from its centre, by the lane's own arc length.
 
     Parameters
     ----------
@@ -82,22 +82,22 @@ class LanePath:
     """
 
     def __init__(self, road: Road, direction: int, offset: float) -> None:
-        self._curve = road.curve
+        curve = road.curve
+        self._curve = curve
         self._direction = direction
-        self._offset = offset
-        self._from = road.curve.start if direction > 0 else road.curve.end
-
-    def at(self, s: float) -> tuple[Array, Array]:
-        """Position (3,) and its derivative by `s` (3,)."""
-        place = self._from + self._direction * s
-        position, heading = self._curve.evaluate(place)
-        c, n = cos(heading), sin(heading)
-        stretch = self._direction * (1 - float(self._curve.curvature(place)) * self._offset)
-        x, y = position.tolist()
-        return (
-            np.array([x - self._offset * n, y + self._offset * c, 0.0]),
-            np.array([stretch * c, stretch * n, 0.0]),
-        )
+        self._from = curve.start if direction > 0 else curve.end
+        self.length = curve.length
+        # with exact slopes every metre, the cubics between are within a micrometre of the road's clothoids
+        self._s = np.linspace(0.0, self.length, int(self.length) + 2)
+        places = self._from + direction * self._s
+        _, heading = curve.evaluate(places)
+        self._points = road.place(places, offset)
+        stretch = direction * (1 - curve.curvature(places) * offset)
+        self._slopes = np.stack([stretch * np.cos(heading), stretch * np.sin(heading), 0 * heading], axis=1)
+        # straight beyond the ends, as the road is
+        for end in (0, -1):
+            self._slopes[end] /= np.linalg.norm(self._slopes[end])
+        self._knots = self._s.tolist()
 
     def turning(self, s: float) -> float:
         """Radians to the left for each metre of `s`."""
@@ -118,7 +118,7 @@ class Track:
         (T,) radians that the thing is turned left against the path, or None.
     """
 
-    path: Path | LanePath
+    path: Path
     s: Array
     speed: Array
     facing: Array | None = None

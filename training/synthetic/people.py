@@ -316,7 +316,8 @@ class _Dress:
         elbow, wrist = build.shoulder - build.upper_arm, build.shoulder - build.upper_arm - build.forearm
         arms = np.array([
             (wrist, 0.03, 0.032, 0.0), (wrist + 0.1 * size, 0.038, 0.042, 0.0),
-            (elbow - 0.03 * size, 0.045, 0.047, 0.0), (elbow + 0.03 * size, 0.045, 0.048, 0.0), (elbow + 0.14 * size, 0.052 * girth, 0.055 * girth, 0.0),
+            (elbow - 0.03 * size, 0.045, 0.047, 0.0), (elbow + 0.03 * size, 0.045, 0.048, 0.0),
+            (elbow + 0.14 * size, 0.052 * girth, 0.055 * girth, 0.0),
             (build.shoulder - 0.04 * size, 0.06 * girth, 0.068 * girth, 0.0),
             (build.shoulder + 0.005 * size, 0.048, 0.056, 0.0), (build.shoulder + 0.022 * size, 0.022, 0.03, 0.0),
         ])  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.motion import STEP, LanePath, Path, Track
+from panoptic_training.synthetic.motion import STEP, Path, Track
 from panoptic_training.synthetic.scene import Body
 from panoptic_training.synthetic.street import Crossing, Layout, Light
 
@@ -69,9 +69,9 @@ class Plan:
 
     agents: list[Agent] = field(default_factory=list)
     makers: list[Maker] = field(default_factory=list)
-    paths: list[Path | LanePath] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
 
-    def add(self, agent: Agent, path: Path | LanePath, maker: Maker) -> None:
+    def add(self, agent: Agent, path: Path, maker: Maker) -> None:
         self.agents.append(agent)
         self.paths.append(path)
         self.makers.append(maker)

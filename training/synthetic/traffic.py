@@ -129,7 +129,7 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     for (_, path, figure, size), place, speed in zip(waiting, cs, cv, strict=True):
         track = Track(path, place, speed)
         bodies.append(Follower(0, PERSON, size, track, walker_shape(figure), ego.track))
-    return Traffic(_numbered(_without_overlaps(bodies, ego, duration), ego, duration), ego)
+    return Traffic(_numbered(bodies, ego, duration), ego)
 
 
 def _car_shift(half: float, lane_width: float) -> float:
@@ -363,17 +363,23 @@ def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Bod
 
 
 def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
-    """The bodies with their instance numbers, nearest to the drive first; at most 999."""
+    """Those that come near the drive and run into nobody, with their instance numbers, nearest first; at most 999."""
     times = np.arange(0.0, duration + 1.0, 1.0)
     ego_places = np.array([ego.pose(float(time))[:2, 3] for time in times])
-    nearest = []
-    for body in bodies:
-        places = np.array([body.pose(float(time))[:2, 3] for time in times])
-        nearest.append(float(np.linalg.norm(places - ego_places, axis=1).min()))
-    order = [i for i in np.argsort(nearest, kind="stable") if nearest[i] < FAR.get(bodies[i].class_id, FAR_VEHICLES)][
-        :MOST
+
+    def nearest(body: Body) -> float:
+        places = np.array(
+            [body.pose(float(time))[:2, 3] for time in (times if isinstance(body, Follower) else times[:1])]
+        )
+        return float(np.linalg.norm(places - ego_places, axis=1).min())
+
+    near = [(distance, body) for body in bodies if (distance := nearest(body)) < FAR.get(body.class_id, FAR_VEHICLES)]
+    kept = _without_overlaps([body for _, body in near], ego, duration)
+    distances = {id(body): distance for distance, body in near}
+    kept.sort(key=lambda body: distances[id(body)])
+    return [
+        replace(_seen(body, distances[id(body)]), instance=number) for number, body in enumerate(kept[:MOST], start=1)
     ]
-    return [replace(_seen(bodies[i], nearest[i]), instance=number) for number, i in enumerate(order, start=1)]
 
 
 def _seen(body: Body, nearest: float) -> Body:
