@@ -65,6 +65,11 @@ def solid(mesh: Mesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices.astype(np.float64), mesh.faces, process=True)
 
 
+@pytest.mark.parametrize("seed", [9, 11])
+def test_short_drives_have_every_static_class(seed: int) -> None:
+    assert set(np.unique(build_static(Layout.make(seed, 50.0), seed).classes).tolist()) == STATIC
+
+
 def test_every_static_class_occurs_and_every_number_is_sane(rays: Rays) -> None:
     mesh = rays.mesh
     assert set(np.unique(mesh.classes).tolist()) == STATIC

@@ -167,7 +167,7 @@ def _signs(facets: Facets, layout: Layout, block: Block, rng: np.random.Generato
         ["speed"],
         ["warning"],
         ["parking"],
-        ["no entry"],
+        ["no stopping"],
         ["warning", "speed"],
         ["priority"],
     ]
@@ -193,7 +193,7 @@ def _corners(facets: Facets, layout: Layout, junction: Junction, rng: np.random.
     main, road = layout.main, layout.roads[junction.road]
     forward, left = main.pose(junction.s, 0.0)[:3, 0], main.pose(junction.s, 0.0)[:3, 1]
     kind: SignKind = "stop" if rng.random() < 0.4 else "yield"
-    barrier = str(rng.choice(["railing", "bollards", "none"]))
+    barrier = str(rng.choice(["railing", "bollards", "none"])) if junction.index else "railing"
     for arm in (1, -1):
         if not junction.signalised:
             kerb = max(_kerb(layout, main, junction.s + e * (junction.half_width + 1), arm) for e in (-1, 1))

@@ -119,6 +119,8 @@ def _blocks(rng: np.random.Generator, main: Road, junctions: list[Junction]) -> 
             choices: list[Character] = ["shops", "terrace", "houses", "offices", "park"]
             left = [c for c in choices if c not in recent[-3:]]
             character = cast(Character, str(rng.choice(left)))
+            if len(blocks) == 3 and "houses" not in recent:
+                character = "houses"  # their gardens have walls and fences, which no drive may lack
             recent.append(character)
             parking = bool(rng.random() < 0.6)
             verge = bool(character in ("houses", "park") or rng.random() < 0.2)

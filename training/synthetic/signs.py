@@ -15,7 +15,7 @@ from panoptic_training.synthetic.street import Light
 
 POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN = 17, 19, 20
 
-SignKind = Literal["speed", "no entry", "warning", "yield", "stop", "priority", "parking", "crossing", "keep", "bus"]
+SignKind = Literal["speed", "no stopping", "warning", "yield", "stop", "priority", "parking", "crossing", "bus"]
 
 _RED, _WHITE, _BLUE = srgb(186, 30, 34), srgb(232, 232, 228), srgb(24, 78, 158)
 _YELLOW, _BLACK, _GREY = srgb(236, 186, 40), srgb(24, 24, 26), srgb(128, 130, 132)
@@ -74,17 +74,17 @@ def sign_face(
     """One sign of about 0.6 m that faces `normal`, its middle at `center`."""
     face = _Face(facets, center, normal)
     up, down = np.pi / 2, -np.pi / 2
-    if kind in ("speed", "no entry", "keep"):
+    if kind in ("speed", "no stopping"):
         face.plate(_circle(0.31))
-        face.polygon(_circle(0.3), 1, _BLUE if kind == "keep" else _RED)
+        face.polygon(_circle(0.3), 1, _RED)
         if kind == "speed":
             face.polygon(_circle(0.23), 2, _WHITE)
             face.text(text, 0.048, 3, _BLACK)
-        elif kind == "no entry":
-            face.polygon(_rectangle(0.44, 0.12), 2, _WHITE)
         else:
-            face.polygon(_rectangle(0.07, 0.24, -0.04), 2, _WHITE)
-            face.polygon(np.array([[-0.13, 0.05], [0.13, 0.05], [0.0, 0.22]]), 2, _WHITE)
+            face.polygon(_circle(0.25), 2, _BLUE)
+            for layer, turn in ((3, 1), (4, -1)):
+                bar = _rectangle(0.5, 0.055) @ np.array([[1.0, turn], [-turn, 1.0]]) / np.sqrt(2)
+                face.polygon(bar, layer, _RED)
     elif kind in ("warning", "yield"):
         turn = up if kind == "warning" else down
         face.plate(_circle(0.42, 3, turn))
