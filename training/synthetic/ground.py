@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from panoptic_training.synthetic.facets import Facets, jitter, srgb
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.noise import smooth_noise
+from panoptic_training.synthetic.outline import block_outline
 from panoptic_training.synthetic.street import (
     CORNER_RADIUS,
     CROSS_LENGTH,
@@ -18,7 +19,6 @@ from panoptic_training.synthetic.street import (
     Block,
     Layout,
     Road,
-    block_outline,
 )
 
 ROAD, SIDEWALK, TERRAIN = 7, 8, 22

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.curve import Curve
+from panoptic_training.synthetic.outline import block_outline
 from panoptic_training.synthetic.street import (
     BLOCK_DEPTH,
     CORNER_RADIUS,
@@ -32,7 +33,6 @@ from panoptic_training.synthetic.street import (
     Side,
     StopLine,
     Walk,
-    block_outline,
 )
 
 _PARKING = 2.2  # metres of a parking strip

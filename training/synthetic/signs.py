@@ -82,8 +82,8 @@ def sign_face(
             face.text(text, 0.048, 3, _BLACK)
         else:
             face.polygon(_circle(0.25), 2, _BLUE)
-            for layer, turn in ((3, 1), (4, -1)):
-                bar = _rectangle(0.5, 0.055) @ np.array([[1.0, turn], [-turn, 1.0]]) / np.sqrt(2)
+            for layer, slant in ((3, 1.0), (4, -1.0)):
+                bar = _rectangle(0.5, 0.055) @ np.array([[1.0, slant], [-slant, 1.0]]) / np.sqrt(2)
                 face.polygon(bar, layer, _RED)
     elif kind in ("warning", "yield"):
         turn = up if kind == "warning" else down
