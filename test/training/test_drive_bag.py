@@ -19,7 +19,7 @@ from panoptic_ros.messages import BagMessageTypes, segmentation_from_messages
 from panoptic_ros.recording import Recording
 from panoptic_training.synthetic.bag import LATCHED, POINT, START, STATE, VISIBILITY, DriveMessages, quaternion
 from panoptic_training.synthetic.drive import CameraSample, DepthSample, Drive, LidarSample, OdometrySample, TruthSample
-from panoptic_training.synthetic.production import DrivePlan
+from panoptic_training.synthetic.production import SLICE, DrivePlan
 from panoptic_training.synthetic.rig import (
     CameraMount,
     DepthMount,
@@ -80,7 +80,11 @@ def topics(bag: Path) -> dict[str, list[Any]]:
 
 @pytest.fixture(scope="module")
 def samples() -> list[Any]:
-    return list(Drive(make_world(3, DURATION), RIG, 3, DURATION).samples())
+    drive, made = Drive(make_world(3, DURATION), RIG, 3, DURATION), []
+    for start in range(0, round(DURATION * 1e9) + 1, SLICE):
+        drive.raycaster.forget()
+        made += drive.samples(start, start + SLICE)
+    return made
 
 
 def of(samples: list[Any], kind: type, name: str = "") -> list[Any]:

@@ -63,6 +63,18 @@ class BoxBody:
 
 
 @dataclass
+class ChangingBody(BoxBody):
+    """A thing whose triangles and colour are others at some times, as of bodies that lose detail and have lamps."""
+
+    def mesh(self, time: float) -> Mesh:
+        parts = [box(self.size, self.class_id, (0.6, time % 1, 0.1))]
+        if int(time / 0.3) % 2:
+            length, width, height = self.size
+            parts.append(box((length / 2, width / 2, height * 0.2), self.class_id).moved(at(0.3 * time, 0, z=height)))
+        return Mesh.join(parts)
+
+
+@dataclass
 class BoxWorld:
     """A plane with boxes; the ego vehicle starts at the origin along x and turns left steadily."""
 
@@ -101,7 +113,8 @@ def make_world(seed: int, duration: float, weather: Weather | None = None, densi
     world = street()
     rng = np.random.default_rng(seed)
     parked = BoxBody(1, CAR, (4.0, 1.8, 1.5), at(float(rng.uniform(12, 18)), -2.0, float(rng.uniform(0, 1))))
-    world.bodies = (parked, *world.bodies[1:])
+    changing = ChangingBody(9, CAR, (4.0, 1.8, 1.5), at(30.0, -1.5, 0.5), speed=3.0)
+    world.bodies = (parked, *world.bodies[1:], changing)
     world.duration = duration
     world.weather = weather or Weather(sun_azimuth=float(rng.uniform(0, 6)))
     return world

@@ -1,7 +1,7 @@
 """What to make, as values that can be sent to other processes, and the making of one part of it.
 
 A part (one street of a data set, one slice of a drive) depends on nothing but the plan and its number, so the result is
-the same on any number of processes.
+the same on any number of processes, and in a run that was interrupted.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class DrivePlan:
             return message._replace(content=bytes(data))
 
         def make(part: int) -> list[Message]:
+            drive.raycaster.forget()
             made = [] if part else [serialise(message) for message in drive_messages.first()]
             for sample in drive.samples(part * SLICE, (part + 1) * SLICE):
                 step()
@@ -162,6 +163,7 @@ class DatasetPlan:
             camera = drive.rig.cameras[number]
             share = random_numbers(seed, "moment", moment).uniform()  # the same moment for all cameras
             stamp = round((moment + share) * MOMENT * NANOSECONDS)
+            drive.raycaster.forget()
             frame = drive.frame(camera, stamp, random_numbers(seed, camera.name, moment))
             seen = PanopticSegmentation.from_ids(frame.ids, things)
             files.write(LabelledFrame(index, camera.name, street, moment, frame.image, seen))

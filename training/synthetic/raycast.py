@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.detail import CELLS, BodyShape, Level
+from panoptic_training.synthetic.detail import CELLS, BodyShape, Level, corner_normals
 from panoptic_training.synthetic.parts import Part
 from panoptic_training.synthetic.scene import World
 
@@ -103,6 +103,11 @@ class Raycaster:
         self._moving: dict[float, Part] = {}
         self._poses: dict[float, dict[int, NDArray[np.float64]]] = {}
 
+    def forget(self) -> None:
+        """Drop what was made for earlier times."""
+        self._moving.clear()
+        self._poses.clear()
+
     def _rests(self, index: int) -> bool:
         """Whether a body has the same pose and shape all through the drive, as far as samples tell."""
         body = self.world.bodies[index]
@@ -120,7 +125,7 @@ class Raycaster:
         shapes = []
         for (index, pose), time, detail in zip(poses.items(), times, details, strict=True):
             if index not in self._shapes:
-                self._shapes[index] = BodyShape(self.world.bodies[index])
+                self._shapes[index] = BodyShape(self.world.bodies[index], self.world.duration)
             vertices, level = self._shapes[index].shape(time, detail)
             placed = vertices @ pose[:3, :3].T + (pose[:3, 3] - self.origin)  # in float64, so that it rounds once
             shapes.append((placed.astype(np.float32), level))
@@ -162,12 +167,12 @@ class Raycaster:
         """What never moves, and the bodies that rest, in all their detail."""
         static = self.world.static
         level = Level(
-            used=np.zeros(0, dtype=np.int32),
             faces=static.faces,
             classes=static.classes,
             materials=static.materials,
             colors=np.ascontiguousarray(static.colors.T),
             uvs=np.ascontiguousarray(static.uvs.reshape(-1, 6).T),
+            smooth=lambda: corner_normals(static.vertices.T, static.faces.T),
         )
         ground = ((static.vertices - self.origin).astype(np.float32), level)
         resting = self._placed(self._resting, *[[0.0] * len(self._resting)] * 2)
