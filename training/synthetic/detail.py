@@ -6,7 +6,9 @@ lose their vertices' neighbours: of all vertices in one cell of a grid one stays
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,43 +18,39 @@ from panoptic_training.synthetic.scene import Body
 
 CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners' mean normal are shaded smooth
 CELLS = (0.0, 0.04, 0.08, 0.16, 0.3, 0.6)  # metres, of each level; 0 keeps everything
-GAIT = 0.37  # seconds; a time at which limbs stand elsewhere than at 0
+GAIT = 0.37  # seconds, after which limbs stand elsewhere
+FIXED_TIMES = 9  # of the drive, at which bodies are looked at
 HOLD = (0.0, 0.0, 0.2, 0.4, 0.4, np.inf)  # seconds for which a body keeps its limbs, at each level
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A mesh without its vertices: which of the body's it has, and its triangles over them; tables are (columns, F)."""
+    """Triangles over vertices that lie elsewhere; tables are (columns, F).
 
-    used: NDArray[np.int32]
+    `smooth` gives (9, F) normals at the corners in the body's own frame, roughly.
+    """
+
     faces: NDArray[np.int32]
     classes: NDArray[np.uint8]
     materials: NDArray[np.uint8]
     colors: NDArray[np.float32]
     uvs: NDArray[np.float32]
-    vertices: NDArray[np.float32] | None = None  # (V, 3) in its own frame at time 0, for `smooth`
-    cache: list[NDArray[np.float32]] = field(default_factory=list)
-
-    def smooth(self) -> NDArray[np.float32]:
-        """(9, F) normals at the triangles' corners in its own frame, as at time 0."""
-        if not self.cache:
-            assert self.vertices is not None
-            self.cache.append(corner_normals(self.vertices.T, self.faces.T))
-        return self.cache[0]
+    smooth: Callable[[], NDArray[np.float32]]
 
 
 class BodyShape:
     """One body's shape over time.
 
-    Its mesh may move its vertices; if it has other triangles at another time, its levels are made anew.
+    Its mesh may move its vertices and change colours and materials, as brake lights do, and may be another one when it
+    is seen from afar.  How each is simplified is decided once, from the body at fixed times, so that what is hit at a
+    time does not depend on the times that were asked for before.
     """
 
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._mesh = body.mesh(0.0)
-        self._other = body.mesh(GAIT).vertices
-        self._levels: dict[int, Level] = {}
-        self._held: tuple[float, NDArray[np.float32]] | None = None
+    def __init__(self, body: Body, duration: float) -> None:
+        self._body, self._duration = body, duration
+        self._makes: list[_Make] = []
+        self._searched = False
+        self._held: tuple[float, Mesh] | None = None
 
     def shape(self, time: float, detail: float) -> tuple[NDArray[np.float32], Level]:
         """(V, 3) vertices in the body's frame and their triangles; steps of `detail` metres may be lost."""
@@ -60,14 +58,18 @@ class BodyShape:
         if HOLD[number]:
             time = self._held_time(time, HOLD[number])
             if self._held is None or self._held[0] != time:
-                self._held = (time, self._vertices(time))
-            vertices = self._held[1]
+                self._held = (time, self._body.mesh(time))
+            mesh = self._held[1]
         else:
-            vertices = self._vertices(time)
-        if number not in self._levels:
-            self._levels[number] = self._simplified(CELLS[number])
-        level = self._levels[number]
-        return vertices[level.used], level
+            mesh = self._body.mesh(time)
+        make = self._find(mesh)
+        if make is None and not self._searched:
+            self._search()
+            make = self._find(mesh)
+        if make is None:  # at none of the fixed times it has these triangles: it shows them all
+            make = _Make(mesh, None)
+            self._makes.append(make)
+        return make.reduced(mesh, number)
 
     def _held_time(self, time: float, hold: float) -> float:
         if np.isinf(hold):
@@ -75,38 +77,73 @@ class BodyShape:
         phase = self._body.instance * 0.61803399 % 1.0 * hold  # so that not all bodies move in the same frame
         return float(np.floor((time + phase) / hold) * hold - phase)
 
-    def _vertices(self, time: float) -> NDArray[np.float32]:
-        mesh = self._body.mesh(time)
-        if mesh.faces is not self._mesh.faces and not np.array_equal(mesh.faces, self._mesh.faces):
-            self._mesh, self._other, self._levels, self._held = mesh, mesh.vertices, {}, None
-        return mesh.vertices
+    def _find(self, mesh: Mesh) -> _Make | None:
+        for make in self._makes:
+            if make.faces is mesh.faces:
+                return make
+        return next((make for make in self._makes if np.array_equal(make.faces, mesh.faces)), None)
 
-    def _simplified(self, cell: float) -> Level:
-        mesh = self._mesh
-        count = len(mesh.vertices)
+    def _search(self) -> None:
+        self._searched = True
+        for time in np.linspace(0.0, self._duration, FIXED_TIMES):
+            mesh = self._body.mesh(float(time))
+            if self._find(mesh) is None:
+                self._makes.append(_Make(mesh, self._body.mesh(float(time) + GAIT).vertices))
+
+
+class _Make:
+    """One set of triangles that a body may have, at every level of detail."""
+
+    def __init__(self, mesh: Mesh, other: NDArray[np.float32] | None) -> None:
+        """`other` are the vertices at another time; None keeps all levels whole."""
+        self.faces = mesh.faces
+        self._mesh, self._other = mesh, other
+        self._cuts: dict[int, tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]] = {}
+        self._levels: dict[int, tuple[Mesh, Level]] = {}
+        self._smooth: dict[int, NDArray[np.float32]] = {}
+
+    def reduced(self, mesh: Mesh, number: int) -> tuple[NDArray[np.float32], Level]:
+        """The vertices that a level keeps of a mesh, and its triangles."""
+        if number not in self._cuts:
+            self._cuts[number] = self._cut(0.0 if self._other is None else CELLS[number])
+        used, faces, kept = self._cuts[number]
+        known = self._levels.get(number)
+        same = known is not None and all(
+            getattr(known[0], name) is getattr(mesh, name) for name in ("classes", "materials", "colors", "uvs")
+        )
+        if known is None or not same:
+            level = Level(
+                faces=faces,
+                classes=mesh.classes[kept],
+                materials=mesh.materials[kept],
+                colors=np.ascontiguousarray(mesh.colors[kept].T),
+                uvs=np.ascontiguousarray(mesh.uvs[kept].reshape(-1, 6).T),
+                smooth=partial(self._corner_normals, number),
+            )
+            known = self._levels[number] = (mesh, level)
+        return mesh.vertices[used], known[1]
+
+    def _corner_normals(self, number: int) -> NDArray[np.float32]:
+        if number not in self._smooth:
+            used, faces, _ = self._cuts[number]
+            self._smooth[number] = corner_normals(self._mesh.vertices[used].T, faces.T)
+        return self._smooth[number]
+
+    def _cut(self, cell: float) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]:
+        """Vertices that stay, triangles over them, and which triangles these were."""
+        mesh, count = self._mesh, len(self._mesh.vertices)
         if not cell or not count:
-            used, faces, kept = np.arange(count, dtype=np.int32), mesh.faces, slice(None)
-            return _level(mesh, used, faces, kept)
+            return np.arange(count), mesh.faces, np.arange(len(mesh.faces))
         # Vertices that move apart, as those of two legs do, must not become one.
-        places = np.concatenate([mesh.vertices, self._other], axis=1) if len(self._other) == count else mesh.vertices
-        _, first, group = np.unique(np.floor(places / cell).astype(np.int32), axis=0, return_index=True, return_inverse=True)
+        same = self._other is not None and len(self._other) == count
+        places = np.concatenate([mesh.vertices, self._other], axis=1) if same else mesh.vertices  # type: ignore[list-item]
+        cells = np.floor(places / cell).astype(np.int32)
+        _, first, group = np.unique(cells, axis=0, return_index=True, return_inverse=True)
         faces = group.reshape(-1)[mesh.faces].astype(np.int32)
         whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
         _, once = np.unique(np.sort(faces[whole], axis=1), axis=0, return_index=True)
         kept = np.flatnonzero(whole)[np.sort(once)]
-        return _level(mesh, first.astype(np.int32), faces[kept], kept)
-
-
-def _level(mesh: Mesh, used: NDArray[np.int32], faces: NDArray[np.int32], kept: NDArray[np.intp] | slice) -> Level:
-    return Level(
-        used=used,
-        faces=faces,
-        classes=mesh.classes[kept],
-        materials=mesh.materials[kept],
-        colors=np.ascontiguousarray(mesh.colors[kept].T),
-        uvs=np.ascontiguousarray(mesh.uvs[kept].reshape(-1, 6).T),
-        vertices=mesh.vertices[used],
-    )
+        return first, faces[kept], kept
 
 
 def corner_normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:

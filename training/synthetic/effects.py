@@ -77,13 +77,13 @@ def blur_motion(picture: Picture, flow: NDArray[np.float32]) -> Picture:
 
 
 def metered_exposure(picture: Picture) -> float:
-    """Factor that a camera's metering would choose: nearly full adaptation, so that dusk stays darker than day."""
+    """Factor that a camera's metering would choose: it adapts in part, so that dusk stays darker than day."""
     sample = picture[::4, ::4]
     luminance = sample @ np.array([0.25, 0.6, 0.15], dtype=np.float32)
     weight = np.ones(luminance.shape[0], dtype=np.float32)
     weight[: len(weight) // 3] = 0.5  # the sky counts less
     mean = float((np.minimum(luminance, 1.5) * weight[:, None]).mean() / weight.mean())
-    return 0.36 * max(mean, 1e-4) ** -0.86
+    return 0.45 * max(mean, 1e-4) ** -0.64
 
 
 def lens(picture: Picture, effects: Effects) -> Picture:

@@ -99,7 +99,10 @@ class Part:
             else:
                 self._smooth = np.concatenate([level.smooth() for level in self._levels], axis=1)
         mean = np.stack(
-            [sum(weight * self._smooth[3 * k + axis].take(face) for k, weight in enumerate(weights)) for axis in range(3)]
+            [
+                sum(weight * self._smooth[3 * k + axis].take(face) for k, weight in enumerate(weights))
+                for axis in range(3)
+            ]
         )
         if self._rotations is not None:
             shape = self._shape[face]

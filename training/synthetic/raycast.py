@@ -142,7 +142,9 @@ class Raycaster:
         details = away * self.detail
         far = np.flatnonzero(away > HIDDEN_FROM)
         if len(far) and self._still.count:
-            points = np.einsum("bij,bpj->bpi", placed[far, :3, :3], sizes[far, None] * _SPOTS) + placed[far, None, :3, 3]
+            points = (
+                np.einsum("bij,bpj->bpi", placed[far, :3, :3], sizes[far, None] * _SPOTS) + placed[far, None, :3, 3]
+            )
             seen = np.zeros(len(far), dtype=bool)
             for height in EYES:
                 ways = points - (eye + [0, 0, height])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.lamps import POLE, Lamps
 from panoptic_training.synthetic.mesh import Material
 from panoptic_training.synthetic.raycast import Hits, Raycaster, lift
 from panoptic_training.synthetic.sky import Sky
@@ -18,6 +19,8 @@ from panoptic_training.synthetic.textures import Textures
 Vector = NDArray[np.float32]  # (3, N)
 Scalar = NDArray[np.float32]  # (N,)
 BUILDING, VEGETATION = 11, 21
+LAMP_LEVEL = 0.09  # of lamps beside the sun
+PENUMBRA = 0.003  # radians: half the width of the sun, and of what thin leaves scatter
 
 # What a surface mirrors when looked at straight, and how sharp and strong its highlight is.
 _MIRROR = np.zeros(len(Material), dtype=np.float32)
@@ -36,6 +39,7 @@ for _material, _gloss, _shine in (
     (Material.LIGHT, 60, 0.4),
 ):
     _GLOSS[_material], _SHINE[_material] = _gloss, _shine
+_HASHES = ((12.9898, 78.233, 37.719), (39.346, 11.135, 83.155))  # for noise of a point's place
 _WET = np.zeros(len(Material), dtype=np.float32)  # how much water a surface that faces up holds
 for _material, _holds in (
     (Material.ASPHALT, 1.0),
@@ -88,6 +92,7 @@ class Shader:
         self.weather = raycaster.world.weather
         self.sky = Sky(self.weather)
         self.textures = Textures(self.weather.seed)
+        self.lamps = Lamps(raycaster.world)
         self.dark = float(np.clip((0.12 - self.weather.sun_elevation) / 0.2, 0, 1))  # 1 when lamps are lit
 
     def backdrop(self, directions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -165,7 +170,7 @@ class Shader:
         light += sky.overhead[:, None] * open_sky
         light += sky.ground[:, None] * below
         if self.dark > 0:
-            light += self._lamps(points, normal)
+            light += self.lamps.light(points, normal, time) * np.float32(self.dark * LAMP_LEVEL)
         color = albedo * light
         color += self._highlight(hits, along, normal, sun)
         if mirrors:
@@ -192,7 +197,7 @@ class Shader:
         direct = np.where(
             leaves, np.maximum(direct, np.float32(-0.55) * direct) * np.float32(0.8) + np.float32(0.2), direct
         )
-        flat = hits.normal @ self.sky.direction
+        flat = _dot(hits.normal.T, self.sky.direction[:, None])
         direct[(flat <= 0) & ~leaves] = 0
         np.maximum(direct, 0, out=direct)
         if self.quality.shadows and self.sky.sun.max() > 0.01:
@@ -200,8 +205,18 @@ class Shader:
             starts = points[lit]
             # A leaf's own neighbours would darken the whole crown.
             starts += self.sky.direction * np.where(leaves[lit], np.float32(0.25), np.float32(0))[:, None]
-            direct[lit[self.raycaster.occluded(starts, self.sky.direction[None], time)]] = 0
+            direct[lit[self.raycaster.occluded(starts, self._toward_sun(starts), time)]] = 0
         return direct
+
+    def _toward_sun(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3) directions to places on the sun, another at each point, so that shadows have soft edges."""
+        first, second = (_random(points, way) for way in _HASHES)
+        side = np.cross(self.sky.direction, [0.0, 0.0, 1.0]).astype(np.float32)
+        side /= max(float(np.linalg.norm(side)), 1e-6)
+        over = np.cross(side, self.sky.direction).astype(np.float32)
+        toward = self.sky.direction + (first[:, None] * side + second[:, None] * over) * np.float32(2 * PENUMBRA)
+        toward /= np.sqrt(np.einsum("ij,ij->i", toward, toward))[:, None]
+        return toward.astype(np.float32)
 
     def _water(self, hits: Hits, points: NDArray[np.float32], normal: Vector) -> Scalar | None:
         """(N,) 0 dry, 0.5 wet, 1 under water; None in dry weather."""
@@ -209,7 +224,7 @@ class Shader:
         if wetness <= 0:
             return None
         spots = self.textures.spots(points[:, 0], points[:, 1])
-        puddle = np.clip((spots - np.float32(1 - 0.45 * wetness)) * 12, 0, 1)
+        puddle = np.clip((spots - np.float32(1 - 0.3 * wetness)) * 12, 0, 1)
         film = np.float32(0.5 * min(1.0, 1.6 * wetness))
         flat = np.clip((normal[2] - np.float32(0.8)) * 8, 0, 1)
         result: Scalar = (film + (1 - film) * puddle) * flat * _WET[hits.material]
@@ -243,7 +258,7 @@ class Shader:
         grazing = (np.float32(1) - facing) ** 5
         strength = np.where(base > 0, base + (np.float32(0.9) - base) * grazing, np.float32(0))
         if water is not None:
-            film = (np.float32(0.03) + np.float32(0.85) * grazing) * np.clip(water * 1.6 - 0.35, 0, 1)
+            film = (np.float32(0.025) + np.float32(0.75) * grazing) * np.clip(water * 1.7 - 0.45, 0, 1)
             np.maximum(strength, film, out=strength)
         chosen = np.flatnonzero(strength > 0.015)
         if not len(chosen):
@@ -251,7 +266,7 @@ class Shader:
         ray, surface = along[:, chosen], normal[:, chosen]
         if water is not None:  # a film over asphalt is rough: what it mirrors is drawn out towards the eye
             rough = np.where(base[chosen] > 0, 0, 1 - water[chosen])
-            jitter = self.textures.spots(points[chosen, 0] * 97, points[chosen, 1] * 89) - np.float32(0.5)
+            jitter = _random(points[chosen], _HASHES[0])
             surface = surface + np.stack([ray[0], ray[1], np.zeros_like(jitter)]) * (jitter * rough * np.float32(0.10))
             surface /= np.sqrt(_dot(surface, surface))
         out = ray - 2 * _dot(ray, surface) * surface
@@ -271,7 +286,7 @@ class Shader:
                         part, starts[solid], rays[solid], pixel_angle * 3, time, None, False
                     )
         weight = strength[chosen]
-        color[:, chosen] = color[:, chosen] * (1 - weight) + np.minimum(seen, np.float32(6)) * weight
+        color[:, chosen] = color[:, chosen] * (1 - weight) + np.minimum(seen, np.float32(3)) * weight
 
     def _surroundings(self, out: Vector) -> Vector:
         """(3, N) what an unknown street shows along a ray: ground below, houses in its lower part, sky above."""
@@ -280,23 +295,19 @@ class Shader:
         share = np.clip(out[2] * 5, 0, 1)
         return ground + (seen - ground) * share
 
-    def _lamps(self, points: NDArray[np.float32], normal: Vector) -> Vector:
-        """(3, N) a little light that a town has by night."""
-        level = np.float32(0.035 * self.dark) * (np.float32(0.6) + np.float32(0.4) * normal[2])
-        height = np.exp(-np.maximum(points[:, 2], 0) / np.float32(6))
-        result: Vector = np.array([[1.0], [0.72], [0.42]], dtype=np.float32) * (level * height)
-        return result
-
     def _glow(self, color: Vector, hits: Hits) -> None:
         """Lamps shine, and some windows have light behind them."""
         lamp = np.flatnonzero(hits.material == Material.LIGHT)
         if len(lamp):
-            color[:, lamp] += hits.color.T[:, lamp] * np.float32(0.7 + 1.6 * self.dark)
+            color[:, lamp] += hits.color.T[:, lamp] * np.float32(0.6 + 0.6 * self.dark)
+        lantern = np.flatnonzero((hits.material == Material.GLASS) & (hits.class_id == POLE))
+        if len(lantern):
+            color[:, lantern] += hits.color.T[:, lantern] * np.float32(2.0 * self.dark)
         window = np.flatnonzero((hits.material == Material.GLASS) & (hits.class_id == BUILDING))
         if len(window):
             number = (hits.face[window] // 2).astype(np.uint32) * np.uint32(2654435761)
             chance = (number >> np.uint32(16)).astype(np.float32) * np.float32(1 / 65536)
-            level = np.where(chance < 0.3, (chance + np.float32(0.05)) * np.float32(1.3 * self.dark), np.float32(0))
+            level = np.where(chance < 0.3, (chance + np.float32(0.05)) * np.float32(0.55 * self.dark), np.float32(0))
             color[:, window] += np.array([[0.9], [0.62], [0.3]], dtype=np.float32) * level
 
     def _air(self, color: Vector, distance: Scalar, along: Vector) -> Vector:
@@ -330,4 +341,12 @@ def select(hits: Hits, chosen: NDArray[np.intp]) -> Hits:
 
 def _dot(first: Vector, second: Vector) -> Scalar:
     result: Scalar = first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
+    return result
+
+
+def _random(points: NDArray[np.float32], way: tuple[float, float, float]) -> Scalar:
+    """(N,) in [-0.5, 0.5), as good as random but always the same at a place, and in whatever part of an array it is."""
+    x, y, z = (np.float32(factor) for factor in way)
+    value = np.float32(43758.547) * np.sin(points[:, 0] * x + points[:, 1] * y + points[:, 2] * z)
+    result: Scalar = value - np.floor(value) - np.float32(0.5)
     return result

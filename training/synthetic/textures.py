@@ -152,7 +152,7 @@ def _courses(
 
 
 def _asphalt(rng: np.random.Generator) -> Tile:
-    base = 1 + 0.16 * _grain(rng, 0.7) + 0.05 * noise(rng, SIZE, 4, 4)
+    base = 1 + 0.11 * _grain(rng, 0.7) + 0.05 * noise(rng, SIZE, 4, 4)
     cracks = _lines(rng, 2, 60, 0.45, 1)
     return np.maximum(base * (1 - 0.35 * cv2.GaussianBlur(cracks, (0, 0), 0.7)), 0.2)
 
