@@ -45,7 +45,7 @@ $(RUN): $(REQUIREMENTS) $(INTERFACES)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@touch $(VENV)/COLCON_IGNORE
 	@echo "Installing into $(VENV); the first time this loads several GB (PyTorch) and takes minutes ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros,training]'
 	@$(PY) tools/build_interfaces.py
 	@touch $@
 
@@ -57,4 +57,5 @@ $(TEST): $(RUN)
 $(LINT): $(RUN)
 	@echo "Installing what the checks need ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lint]'
+	@mkdir -p $(VENV)/mypy && ln -sfn ../../training $(VENV)/mypy/panoptic_training
 	@touch $@

@@ -8,7 +8,9 @@ from setuptools import find_packages, setup
 
 PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
+TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
+TRAIN = ["embreex", "trimesh"]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -28,7 +30,12 @@ setup(
     license="Apache-2.0",
     maintainer="panoptic_ros maintainers",
     maintainer_email="maintainers@panoptic-ros.org",
-    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    packages=[
+        *find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+        TRAINING,
+        *(f"{TRAINING}.{name}" for name in find_packages("training")),
+    ],
+    package_dir={TRAINING: "training"},
     data_files=share_files(),
     zip_safe=False,
     python_requires=">=3.10",
@@ -63,8 +70,11 @@ setup(
             "empy<4",  # the generators' templates are of version 3
         ],
         "export": EXPORT,
+        # panoptic-train, which no robot needs.
+        "training": TRAIN,
         "test": [
             *EXPORT,
+            *TRAIN,
             "catkin_pkg",
             "colcon-package-information",
             "colcon-ros",
@@ -83,6 +93,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"panoptic-ros = {PACKAGE}.commands.main:main",
+            f"panoptic-train = {TRAINING}.commands.main:main",
             f"panoptic_node = {PACKAGE}.nodes.panoptic_node:main",
         ]
     },

@@ -222,11 +222,12 @@ class BagWriter:
 
     def close(self) -> None:
         """Finish the file and put it in its place."""
-        self._writer.close()
-        written = self._folder / self.path.stem / f"{self.path.stem}.mcap"
-        with written.open("rb") as file:
-            os.fsync(file.fileno())
-        written.replace(self.path)
+        with self._naming_itself():
+            self._writer.close()
+            written = self._folder / self.path.stem / f"{self.path.stem}.mcap"
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+            written.replace(self.path)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def discard(self) -> None:
@@ -245,7 +246,18 @@ class BagWriter:
             self._connections[key] = self._writer.add_connection(
                 topic, kind, typestore=self._types.store, offered_qos_profiles=[_qos(topic in self._latched)]
             )
-        self._writer.write(self._connections[key], log_time, data)
+        with self._naming_itself():
+            self._writer.write(self._connections[key], log_time, data)
+
+    @contextmanager
+    def _naming_itself(self) -> Iterator[None]:
+        """Say which file cannot be written: the system does not know it when a disk is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
 
 def copy_messages(path: Path, writer: BagWriter) -> None:

@@ -30,7 +30,10 @@ class RecordingError(ValueError):
 
 
 class Message(NamedTuple):
-    """A message to record: its topic, its type as in ``sensor_msgs/msg/Image``, when it is logged (ns), and itself."""
+    """A message to record: its topic, its type as in ``sensor_msgs/msg/Image``, when it is logged (ns), and itself.
+
+    The content may be the message or, as `bytes`, what it is serialised to.
+    """
 
     topic: str
     kind: str
@@ -125,7 +128,10 @@ class Recording:
         if self._writer is None:
             self._writer = BagWriter(self._part(self._parts), self._types, self._latched)
         for topic, kind, log_time, content in messages:
-            self._writer.write(topic, kind, log_time, content)
+            if isinstance(content, bytes):
+                self._writer.write_raw(topic, kind, log_time, content)
+            else:
+                self._writer.write(topic, kind, log_time, content)
         self.frames += 1
         self.bad += bad
         self._pending += 1

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("panoptic_ros", "launch")
 PARTS = (
     *SOURCES,
+    "training",
     "config",
     "interfaces",
     "resource",
@@ -59,10 +60,10 @@ INSTALLED = (
 )
 
 
-def used_packages() -> set[str]:
-    """Everything outside the standard library that the package or its launch files import, or name as a message."""
+def used_packages(*folders: str) -> set[str]:
+    """Everything outside the standard library that the files in `folders` import, or name as a message."""
     used = set()
-    for folder in SOURCES:
+    for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             for node in ast.walk(ast.parse(text)):
@@ -71,7 +72,7 @@ def used_packages() -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     used.add(str(node.module).split(".")[0])
             used |= set(re.findall(r"""["'](\w+)/msg/\w+["']""", text))
-    return used - set(sys.stdlib_module_names) - {"panoptic_ros"}
+    return used - set(sys.stdlib_module_names) - {"panoptic_ros", "panoptic_training"}
 
 
 def declared() -> set[str]:
@@ -101,12 +102,15 @@ def run(*command: str | Path, cwd: Path, environment: dict[str, str] | None = No
 
 def found_share(site: Path, cwd: Path) -> Path:
     """Where the package that lies in ``site`` finds its data files, in a fresh interpreter and another folder."""
-    script = "import panoptic_ros.resources as r; print(r.__file__, r.share_directory())"
+    script = (
+        "import panoptic_ros.resources as r, panoptic_training as t\n"
+        "print(r.__file__, t.__file__, r.share_directory())"
+    )
     # Without the site folder's start-up files, an editable installation of the tree cannot take the place of ``site``.
     environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{sysconfig.get_path('platlib')}"}
     done = run(sys.executable, "-S", "-c", script, cwd=cwd, environment=environment)
-    module, share = done.split()
-    assert Path(module).is_relative_to(site)
+    *modules, share = done.split()
+    assert all(Path(module).is_relative_to(site) for module in modules)
     return Path(share)
 
 
@@ -137,19 +141,22 @@ def test_versions_agree() -> None:
 
 
 def test_every_import_is_declared() -> None:
-    used = used_packages()
+    used = used_packages(*SOURCES)
     assert {"numpy", "rclpy", "sensor_msgs", "launch_ros"} <= used
     keys = {ROSDEP_KEYS.get(name, name) for name in used} - {None}
     assert keys <= declared(), "in use but not in package.xml"
 
 
-def test_every_import_that_pip_knows_is_required() -> None:
+@pytest.mark.parametrize(("folders", "extra"), [(SOURCES, "export"), (("training",), "training")])
+def test_every_import_that_pip_knows_is_required(folders: tuple[str, ...], extra: str) -> None:
     given = setup_arguments()
     names = {
         canonicalize_name(Requirement(text).name)
-        for text in given["install_requires"] + given["extras_require"]["export"]
+        for text in given["install_requires"] + given["extras_require"][extra]
     }
-    assert {canonicalize_name(PIP_NAMES.get(name, name)) for name in used_packages() & ROSDEP_KEYS.keys()} <= names
+    from_ros = declared() - set(ROSDEP_KEYS.values())
+    used = used_packages(*folders) - from_ros - {"rosgraph_msgs", "tf2_msgs"}
+    assert {canonicalize_name(PIP_NAMES.get(name, name)) for name in used} <= names
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
@@ -179,7 +186,8 @@ def test_pip_installs_code_data_and_commands(checkout: Path, tmp_path: Path) -> 
     entry_points.read(next(target.glob("panoptic_ros-*.dist-info/entry_points.txt")))
     for command, function in entry_points["console_scripts"].items():
         assert (target / "bin" / command).is_file()
-        assert (ROOT / (function.partition(":")[0].replace(".", "/") + ".py")).is_file()
+        file = function.partition(":")[0].replace(".", "/").replace("panoptic_training/", "training/") + ".py"
+        assert (ROOT / file).is_file()
 
 
 @pytest.mark.parametrize("options", [(), ("--symlink-install",)], ids=["plain", "symlink"])
@@ -195,7 +203,11 @@ def test_colcon_builds_an_ament_python_package(checkout: Path, tmp_path: Path, o
     assert run(*colcon, "list", cwd=tmp_path).split() == ["panoptic_ros", "src/panoptic_ros", "(ros.ament_python)"]
     run(*colcon, "build", *options, cwd=tmp_path)
     prefix = tmp_path / "install" / "panoptic_ros"
-    assert {path.name for path in (prefix / "lib" / "panoptic_ros").iterdir()} == {"panoptic-ros", "panoptic_node"}
+    assert {path.name for path in (prefix / "lib" / "panoptic_ros").iterdir()} == {
+        "panoptic-ros",
+        "panoptic-train",
+        "panoptic_node",
+    }
     assert not [name for name in INSTALLED if not (prefix / "share" / "panoptic_ros" / name).is_file()]
     site = next(prefix.glob("lib/python*/site-packages"))
     site = tmp_path / "build" / "panoptic_ros" if options else site

@@ -86,6 +86,19 @@ def test_no_import_runs_upward() -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_training_stays_offline() -> None:
+    """`panoptic_training` may import the house, but never what runs on a robot only."""
+    files = sorted((CODE.parent / "training").rglob("*.py"))
+    assert files
+    found = [
+        f"{path}:{line}: imports {name}"
+        for path in files
+        for line, name in imported(path.read_text(), "panoptic_training", is_package=False)
+        if name.split(".")[0] in ONLY_IN_NODES | {"training", "test"} or name.startswith(f"{PACKAGE}.nodes")
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_every_room_has_its_floor() -> None:
     """A new module or folder gets its place in ROOMS, here and in docs/architecture.md."""
     there = {module.split(".")[1] for _, module, _ in sources() if "." in module}

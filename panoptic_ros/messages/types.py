@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class MessageTypes(Protocol):
     """Makes messages by the names of their types, as in ``sensor_msgs/msg/Image``."""
 
-    def make(self, name: str, **fields: Any) -> Any:
+    def make(self, name: str, /, **fields: Any) -> Any:
         """Make a message; fields that are not given have ROS's defaults.
 
         Sequences of numbers may be given as contiguous (N,) arrays of their type.
@@ -40,7 +40,7 @@ class RosMessageTypes:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Any, dict[str, str]]] = {}
 
-    def make(self, name: str, **fields: Any) -> Any:
+    def make(self, name: str, /, **fields: Any) -> Any:
         """See `MessageTypes.make`.
 
         Raises
@@ -110,7 +110,7 @@ class BagMessageTypes:
             definitions.update(get_types_from_msg(file.read_text(encoding="utf-8"), name))
         self.store.register(definitions)
 
-    def make(self, name: str, **fields: Any) -> Any:
+    def make(self, name: str, /, **fields: Any) -> Any:
         """See `MessageTypes.make`.
 
         Raises

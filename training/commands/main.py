@@ -1,0 +1,41 @@
+"""The entry of ``panoptic-train``: what commands there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from panoptic_ros import __version__
+from panoptic_training.commands.synthesize import synthesize
+
+app = typer.Typer(
+    help="Training for panoptic_ros, and the synthetic street that it can learn from.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(synthesize, name="synthesize")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"panoptic-train {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What goes before a command; the version has been printed when this runs."""
+
+
+def main() -> None:
+    """Run the command line.
+
+    It ends with 0; 1 for an error of the user's, said in one line; 2 for arguments that are none; 130 after Ctrl-C.
+    """
+    app()

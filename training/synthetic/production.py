@@ -1,0 +1,189 @@
+"""What to make, as values that can be sent to other processes, and the making of one part of it.
+
+A part (one street of a data set, one slice of a drive) depends on nothing but the plan and its number, so the result is
+the same on any number of processes, and in a run that was interrupted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages import BagMessageTypes
+from panoptic_ros.recording import Message
+from panoptic_ros.segmentation import PanopticSegmentation
+from panoptic_training.synthetic.bag import DriveMessages
+from panoptic_training.synthetic.datasets import FrameFiles, LabelledFrame
+from panoptic_training.synthetic.drive import NANOSECONDS, Drive, random_numbers
+from panoptic_training.synthetic.rig import CameraMount, Rig
+from panoptic_training.synthetic.scene import Weather, World
+
+LABELS = "cityscapes"
+SLICE = NANOSECONDS // 2
+"""Time of a drive that is made at once, ns."""
+
+MOMENT = 2.0
+"""Seconds between two moments of a street in a data set, on average."""
+
+WEATHERS: dict[str, Weather | None] = {
+    "random": None,
+    "clear": Weather(sun_elevation=0.8, cloudiness=0.1),
+    "overcast": Weather(sun_elevation=0.6, cloudiness=1.0, fog=0.001),
+    "low_sun": Weather(sun_elevation=0.2, sun_azimuth=0.8, cloudiness=0.2),
+    "dusk": Weather(sun_elevation=0.0, cloudiness=0.4),
+    "rain": Weather(sun_elevation=0.5, cloudiness=1.0, fog=0.003, wetness=1.0),
+    "fog": Weather(sun_elevation=0.5, cloudiness=1.0, fog=0.02),
+}
+"""By the names of the command line; of `random`, each world has its own."""
+
+
+class WorldMaker(Protocol):
+    """`panoptic_training.synthetic.city.make_world`, or what takes its place."""
+
+    def __call__(self, seed: int, duration: float, weather: Weather | None, density: float) -> World: ...
+
+
+@dataclass(frozen=True)
+class DrivePlan:
+    """One drive to record.
+
+    Attributes
+    ----------
+    make_world, seed, weather, density:
+        The world, and how much traffic there is in it.
+    rig:
+        The sensors.
+    duration:
+        Seconds.
+    compressed:
+        Images as JPEG.
+    """
+
+    make_world: WorldMaker
+    rig: Rig
+    seed: int
+    duration: float
+    weather: Weather | None = None
+    density: float = 1.0
+    compressed: bool = True
+
+    @property
+    def parts(self) -> int:
+        """How many slices there are; what is ready at the very end of the drive is in a slice too."""
+        return round(self.duration * NANOSECONDS) // SLICE + 1
+
+    def maker(self, step: Callable[[], None]) -> Callable[[int], list[Message]]:
+        """What makes a slice by its number: messages, serialised.  It calls `step` before each measurement."""
+        world = self.make_world(self.seed, self.duration, self.weather, self.density)
+        drive = Drive(world, self.rig, self.seed, self.duration)
+        types = BagMessageTypes()
+        drive_messages = DriveMessages(types, self.rig, LabelSet.load(LABELS), self.compressed)
+
+        def serialise(message: Message) -> Message:
+            data: Any = types.store.serialize_cdr(message.content, message.kind)
+            return message._replace(content=bytes(data))
+
+        def make(part: int) -> list[Message]:
+            drive.raycaster.forget()
+            made = [] if part else [serialise(message) for message in drive_messages.first()]
+            for sample in drive.samples(part * SLICE, (part + 1) * SLICE):
+                step()
+                made += [serialise(message) for message in drive_messages.of(sample)]
+            return made
+
+        return make
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """Labelled images of many streets.
+
+    Attributes
+    ----------
+    make_world, weather, density:
+        The worlds.
+    rig:
+        Whose cameras take the pictures.
+    seed, split:
+        What streets there are: another split has others.
+    images, images_per_street:
+        How many.
+    variation:
+        0 to 1: how far each street's cameras are from where the rig has them: at most 0.4 m up or down, 4 degrees of
+        pitch, 2 of roll, 15 of yaw, and a focal length of 0.7 to 1.4 times the rig's.
+    """
+
+    make_world: WorldMaker
+    rig: Rig
+    seed: int
+    split: str
+    images: int
+    images_per_street: int = 10
+    weather: Weather | None = None
+    density: float = 1.0
+    variation: float = 0.0
+
+    @property
+    def parts(self) -> int:
+        """How many streets there are."""
+        return -(-self.images // self.images_per_street)
+
+    def indices(self, street: int) -> range:
+        """The numbers of the images of a street."""
+        first = street * self.images_per_street
+        return range(first, min(first + self.images_per_street, self.images))
+
+    def street_seed(self, street: int) -> int:
+        """What a street is made from."""
+        return int(random_numbers(self.seed, f"street of {self.split}", street).integers(1 << 31))
+
+    def maker(self, files: FrameFiles, step: Callable[[], None]) -> Callable[[int], int]:
+        """What writes the images of a street that are not there yet and counts them; it calls `step` before each."""
+        return lambda street: self._make(street, files, step)
+
+    def _make(self, street: int, files: FrameFiles, step: Callable[[], None]) -> int:
+        missing = [index for index in self.indices(street) if not files.has(index)]
+        if not missing:
+            return 0
+        step()
+        seed = self.street_seed(street)
+        moments = -(-self.images_per_street // len(self.rig.cameras))
+        duration = MOMENT * moments
+        world = self.make_world(seed, duration, self.weather, self.density)
+        drive = Drive(world, self.varied(seed), seed, duration)
+        things = LabelSet.load(LABELS).thing_ids
+        for index in missing:
+            step()
+            moment, number = divmod(index - self.indices(street)[0], len(self.rig.cameras))
+            camera = drive.rig.cameras[number]
+            share = random_numbers(seed, "moment", moment).uniform()  # the same moment for all cameras
+            stamp = round((moment + share) * MOMENT * NANOSECONDS)
+            drive.raycaster.forget()
+            frame = drive.frame(camera, stamp, random_numbers(seed, camera.name, moment))
+            seen = PanopticSegmentation.from_ids(frame.ids, things)
+            files.write(LabelledFrame(index, camera.name, street, moment, frame.image, seen))
+        return len(missing)
+
+    def varied(self, seed: int) -> Rig:
+        """The rig with its cameras moved at random."""
+        if not self.variation:
+            return self.rig
+        return replace(self.rig, cameras=tuple(self._moved(camera, seed) for camera in self.rig.cameras))
+
+    def _moved(self, camera: CameraMount, seed: int) -> CameraMount:
+        rng = random_numbers(seed, camera.name, zlib.crc32(b"mount"))
+        up, roll, pitch, yaw, zoom = rng.uniform(-1, 1, 5) * self.variation
+        lens, (x, y, z), turn = camera.lens, camera.position, camera.rpy_degrees
+        factor = float(np.exp(zoom * np.log(1.4)))
+        fy = lens.fx if lens.fy is None else lens.fy
+        return replace(
+            camera,
+            lens=replace(lens, fx=lens.fx * factor, fy=fy * factor),
+            position=(x, y, max(0.2, z + float(up) * 0.4)),
+            rpy_degrees=(turn[0] + float(roll) * 2, turn[1] + float(pitch) * 4, turn[2] + float(yaw) * 15),
+        )

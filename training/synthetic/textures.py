@@ -1,0 +1,250 @@
+"""Procedural textures: small tileable pictures per material, looked up by texture coordinates.
+
+Each material has a fine tile (grain, joints, bricks, leaves) with levels of halved size for what is far away, and a
+coarse one (patches, stains) whose period is not a multiple of the fine one's, so that no repetition shows.  Values
+multiply the surface's albedo; their mean is one, so that far away the surface has the colour that it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_training.synthetic.mesh import Material
+
+SIZE = 256  # texels a side of the fine tile
+LEVELS = 7
+COARSE_SIZE = 128
+UNIT = 96.0  # of the stored bytes stand for a factor of one
+Tile = NDArray[np.float32]
+
+
+class Textures:
+    """Tiles of every material, seeded.
+
+    `factor` gives what multiplies the albedo, `coarse` a slow pattern in [0, 1] of its own for puddles and dirt.
+    """
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 7])
+        count = len(Material)
+        periods = np.full(count, 2.56, dtype=np.float32)
+        coarse_periods = np.full(count, 23.0, dtype=np.float32)
+        levels: list[list[NDArray[np.uint8]]] = []
+        coarse = np.empty((count, COARSE_SIZE, COARSE_SIZE), dtype=np.uint8)
+        for material in Material:
+            period, make, coarse_period, contrast = _RECIPES.get(material, (2.0, _plain, 11.0, 0.05))
+            periods[material], coarse_periods[material] = period, coarse_period
+            tile = make(rng)
+            tile = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
+            tile = tile / tile.mean(axis=(0, 1), keepdims=True)
+            levels.append(
+                [_stored(cv2.resize(tile, (SIZE >> k, SIZE >> k), interpolation=cv2.INTER_AREA)) for k in range(LEVELS)]
+            )
+            coarse[material] = _stored(np.exp(contrast * noise(rng, COARSE_SIZE, 3, 4)))
+        self._starts = np.cumsum([0, *(count * (SIZE >> k) ** 2 for k in range(LEVELS - 1))]).astype(np.int32)
+        flat = np.concatenate([np.stack([tiles[k] for tiles in levels]).reshape(-1, 3) for k in range(LEVELS)])
+        self._planes = [np.ascontiguousarray(flat[:, channel]) for channel in range(3)]
+        self._coarse = coarse.ravel()
+        self._per_texel = (SIZE / periods).astype(np.float32)
+        self._per_coarse = (COARSE_SIZE / coarse_periods).astype(np.float32)
+        spots = noise(rng, 512, 4, 5)
+        order = np.empty(spots.size, dtype=np.float32)
+        order[spots.ravel().argsort()] = np.linspace(0, 1, spots.size, dtype=np.float32)
+        self._spots = order.reshape(spots.shape)
+
+    def factor(
+        self,
+        material: NDArray[np.uint8],
+        u: NDArray[np.float32],
+        v: NDArray[np.float32],
+        footprint: NDArray[np.float32],
+    ) -> list[NDArray[np.float32]]:
+        """Red, green and blue factors of the albedo, (N,) each.
+
+        Parameters
+        ----------
+        material, u, v:
+            (N,); texture coordinates in metres.
+        footprint:
+            (N,) metres on the surface that one pixel covers: finer detail is left out.
+        """
+        scale = self._per_texel[material]
+        level = np.log2(np.maximum(footprint * scale, np.float32(1))).astype(np.int32)
+        np.minimum(level, LEVELS - 1, out=level)
+        column = (np.floor(u * scale).astype(np.int32) & (SIZE - 1)) >> level
+        row = (np.floor(v * scale).astype(np.int32) & (SIZE - 1)) >> level
+        side = np.int32(SIZE) >> level
+        index = (self._starts[level] + (material * side + row) * side + column).astype(np.intp)
+        scale = self._per_coarse[material]
+        slow = (np.floor(v * scale).astype(np.int32) & (COARSE_SIZE - 1)) * COARSE_SIZE
+        slow += np.floor(u * scale).astype(np.int32) & (COARSE_SIZE - 1)
+        slow += material.astype(np.int32) * (COARSE_SIZE * COARSE_SIZE)
+        patch = self._coarse.take(slow) * np.float32(1 / UNIT / UNIT)
+        return [plane.take(index) * patch for plane in self._planes]
+
+    def spots(self, x: NDArray[np.float32], y: NDArray[np.float32], period: float = 40.0) -> NDArray[np.float32]:
+        """(N,) in [0, 1], equally often each: smooth spots on the ground, as puddles lie."""
+        scale = np.float32(512 / period)
+        index = (np.floor(y * scale).astype(np.int32) & 511) * 512 + (np.floor(x * scale).astype(np.int32) & 511)
+        return self._spots.ravel().take(index)
+
+
+def noise(rng: np.random.Generator, size: int, lowest: int, octaves: int, gain: float = 0.55) -> Tile:
+    """(size, size) tileable value noise of mean 0 and standard deviation 1: `octaves` from `lowest` periods a tile."""
+    total = np.zeros((size, size), dtype=np.float32)
+    for octave in range(octaves):
+        cells = lowest << octave
+        if cells >= size:
+            break
+        grid = rng.standard_normal((cells, cells)).astype(np.float32)
+        grid = np.pad(grid, 2, mode="wrap")  # so that the interpolation is periodic
+        where = ((np.arange(size, dtype=np.float32) + 0.5) * cells / size + 1.5).astype(np.float32)
+        columns, rows = np.meshgrid(where, where)
+        total += np.float32(gain**octave) * cv2.remap(grid, columns, rows, cv2.INTER_CUBIC)
+    return (total - total.mean()) / total.std()
+
+
+def _stored(values: Tile) -> NDArray[np.uint8]:
+    return np.clip(values * UNIT + 0.5, 0, 255).astype(np.uint8)
+
+
+def _grain(rng: np.random.Generator, blur: float = 0.6) -> Tile:
+    """Fine grain of standard deviation 1."""
+    grain = cv2.GaussianBlur(
+        np.pad(rng.standard_normal((SIZE, SIZE)).astype(np.float32), 8, mode="wrap"), (0, 0), blur
+    )[8:-8, 8:-8]
+    return grain / grain.std()
+
+
+def _lines(rng: np.random.Generator, count: int, steps: int, wander: float, width: int) -> Tile:
+    """1 on wandering lines that wrap around the tile, as cracks do; 0 beside them."""
+    picture = np.zeros((SIZE, SIZE), dtype=np.float32)
+    for _ in range(count):
+        headings = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, wander, steps))
+        path = rng.uniform(0, SIZE, 2) + np.cumsum(np.stack([np.cos(headings), np.sin(headings)], 1) * 3, axis=0)
+        for shift_x in (-SIZE, 0, SIZE):
+            for shift_y in (-SIZE, 0, SIZE):
+                points = np.rint(path + np.array([shift_x, shift_y])).astype(np.int32)
+                cv2.polylines(picture, [points], False, 1.0, width)
+    return picture
+
+
+def _courses(
+    rng: np.random.Generator, columns: int, rows: int, joint: tuple[int, int], spread: float, mortar: float, bond: bool
+) -> NDArray[np.float32]:
+    """Bricks, slabs, tiles or boards in rows: each of its own brightness, with joints between them."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    height, width = SIZE / rows, SIZE / columns
+    row = (y / height).astype(int)
+    along = x + (row % 2) * (width / 2 if bond else 0)
+    column = (along / width).astype(int) % columns
+    value = 1 + spread * rng.standard_normal((rows, columns)).astype(np.float32)[row, column]
+    warm = 0.35 * spread * rng.standard_normal((rows, columns)).astype(np.float32)[row, column]
+    hue = np.stack([1 + warm, np.ones_like(warm), 1 - warm], axis=2)
+    value = value * (1 + 0.06 * noise(rng, SIZE, 16, 3))
+    inside = (along % width >= joint[0]) & (y % height >= joint[1])
+    picture = np.where(inside[..., None], value[..., None] * hue, np.float32(mortar))
+    return np.maximum(picture, 0.05).astype(np.float32)
+
+
+def _asphalt(rng: np.random.Generator) -> Tile:
+    base = 1 + 0.11 * _grain(rng, 0.7) + 0.05 * noise(rng, SIZE, 4, 4)
+    cracks = _lines(rng, 2, 60, 0.45, 1)
+    return np.maximum(base * (1 - 0.35 * cv2.GaussianBlur(cracks, (0, 0), 0.7)), 0.2)
+
+
+def _marking(rng: np.random.Generator) -> Tile:
+    worn = np.clip(0.9 - 0.2 * np.maximum(noise(rng, SIZE, 8, 5) - 0.8, 0) + 0.04 * _grain(rng), 0.3, 1.2)
+    return worn.astype(np.float32)
+
+
+def _paving(rng: np.random.Generator) -> Tile:
+    return _courses(rng, 4, 4, (3, 3), 0.09, 0.55, True) * (1 + 0.05 * _grain(rng))[..., None]
+
+
+def _concrete(rng: np.random.Generator) -> Tile:
+    return np.maximum(1 + 0.05 * _grain(rng) + 0.06 * noise(rng, SIZE, 2, 5), 0.3)
+
+
+def _grass(rng: np.random.Generator) -> Tile:
+    blades = cv2.blur(np.pad(rng.standard_normal((SIZE, SIZE)).astype(np.float32), 8, mode="wrap"), (1, 5))[8:-8, 8:-8]
+    value = 1 + 0.22 * blades / blades.std() + 0.14 * noise(rng, SIZE, 6, 5)
+    dry = noise(rng, SIZE, 3, 4)
+    tint = np.stack([1 + 0.08 * dry, np.ones_like(dry), 1 - 0.04 * dry], axis=2)
+    return np.maximum(value[..., None] * tint, 0.15).astype(np.float32)
+
+
+def _soil(rng: np.random.Generator) -> Tile:
+    return np.maximum(1 + 0.15 * _grain(rng, 1.2) + 0.14 * noise(rng, SIZE, 8, 4), 0.2)
+
+
+def _plaster(rng: np.random.Generator) -> Tile:
+    streaks = cv2.resize(noise(rng, SIZE, 8, 4)[:24], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)[:, None]
+    streaks = streaks * np.clip(edge / 32, 0, 1)
+    return np.maximum(1 + 0.03 * _grain(rng) + 0.03 * noise(rng, SIZE, 4, 5) + 0.02 * streaks, 0.4)
+
+
+def _brick(rng: np.random.Generator) -> Tile:
+    return _courses(rng, 8, 24, (2, 1), 0.13, 1.25, True)
+
+
+def _roof(rng: np.random.Generator) -> Tile:
+    tiles = _courses(rng, 10, 8, (1, 3), 0.1, 0.5, True)
+    shade = 0.85 + 0.3 * (np.arange(SIZE) % (SIZE // 8) / (SIZE // 8))
+    return tiles * shade[:, None, None].astype(np.float32)
+
+
+def _metal(rng: np.random.Generator) -> Tile:
+    return np.maximum(1 + 0.05 * noise(rng, SIZE, 3, 5), 0.5)
+
+
+def _fabric(rng: np.random.Generator) -> Tile:
+    folds = noise(rng, SIZE, 3, 3)
+    return np.maximum(1 + 0.14 * folds + 0.05 * _grain(rng, 1.0), 0.3)
+
+
+def _bark(rng: np.random.Generator) -> Tile:
+    ridges = np.abs(noise(rng, SIZE, 12, 3))
+    ridges = cv2.resize(ridges[: SIZE // 4], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    return np.maximum(0.7 + 0.4 * ridges + 0.08 * _grain(rng), 0.15)
+
+
+def _foliage(rng: np.random.Generator) -> Tile:
+    value = 1 + 0.3 * np.sign(_grain(rng, 2.5)) * np.abs(_grain(rng, 2.0)) ** 0.5 * 0.6 + 0.2 * noise(rng, SIZE, 6, 4)
+    autumn = noise(rng, SIZE, 4, 4)
+    tint = np.stack([1 + 0.09 * autumn, np.ones_like(autumn), 1 - 0.05 * autumn], axis=2)
+    return np.maximum(value[..., None] * tint, 0.12).astype(np.float32)
+
+
+def _wood(rng: np.random.Generator) -> Tile:
+    boards = _courses(rng, 1, 14, (0, 2), 0.1, 0.4, False)
+    fibre = cv2.resize(noise(rng, SIZE, 24, 3)[:, : SIZE // 8], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    return boards * np.maximum(1 + 0.1 * fibre, 0.3)[..., None].astype(np.float32)
+
+
+def _plain(rng: np.random.Generator) -> Tile:
+    return np.maximum(1 + 0.015 * noise(rng, SIZE, 3, 4), 0.5)
+
+
+# Material: period of the fine tile in metres, its recipe, period of the coarse tile, contrast of the coarse tile.
+_RECIPES: dict[Material, tuple[float, Callable[[np.random.Generator], Tile], float, float]] = {
+    Material.ASPHALT: (2.56, _asphalt, 31.0, 0.1),
+    Material.MARKING: (1.7, _marking, 13.0, 0.1),
+    Material.PAVING: (2.4, _paving, 19.0, 0.09),
+    Material.CONCRETE: (3.0, _concrete, 17.0, 0.1),
+    Material.GRASS: (2.2, _grass, 29.0, 0.22),
+    Material.SOIL: (2.0, _soil, 23.0, 0.16),
+    Material.PLASTER: (4.0, _plaster, 14.0, 0.06),
+    Material.BRICK: (1.92, _brick, 15.0, 0.1),
+    Material.ROOF: (2.4, _roof, 17.0, 0.12),
+    Material.METAL: (1.5, _metal, 5.0, 0.05),
+    Material.FABRIC: (0.8, _fabric, 3.0, 0.08),
+    Material.BARK: (1.2, _bark, 7.0, 0.12),
+    Material.FOLIAGE: (1.6, _foliage, 7.0, 0.22),
+    Material.WOOD: (2.0, _wood, 9.0, 0.1),
+}
