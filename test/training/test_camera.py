@@ -13,7 +13,7 @@ from scenes import BUILDING, CAR, ROAD, MovingBox, SmallWorld, box, ground
 from panoptic_training.synthetic.camera import Camera, Intrinsics, look
 from panoptic_training.synthetic.depth import DepthCamera
 from panoptic_training.synthetic.effects import Effects
-from panoptic_training.synthetic.mesh import Mesh
+from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.raycast import Raycaster
 from panoptic_training.synthetic.scene import Weather
 from panoptic_training.synthetic.shading import Quality
@@ -163,6 +163,31 @@ def test_the_sun_casts_shadows_and_clouds_take_them() -> None:
     assert shaded < 0.6 * lit
     first, second = road_brightness(Weather(sun_elevation=0.5, sun_azimuth=-np.pi / 2, cloudiness=1.0))
     assert abs(first - second) < 0.1 * first
+
+
+def test_a_wet_road_mirrors_what_stands_on_it() -> None:
+    """A white wall far ahead shows in the road at its foot when it is wet, not when it is dry."""
+    wall = box((1, 40, 8), (40, 0, 0), BUILDING, color=(0.9, 0.9, 0.9))
+
+    def brightness(wetness: float) -> float:
+        weather = Weather(sun_elevation=0.5, sun_azimuth=np.pi, cloudiness=0.2, wetness=wetness)
+        world = SmallWorld(Mesh.join([ground(), wall]), weather=weather)
+        frame = Camera(camera("none").intrinsics).render(Raycaster(world), look((0, 0, 1.5)), 0.0)
+        road = (frame.ids == ROAD * 1000) & (frame.depth > 25)
+        return float(frame.image[road].mean()) / float(frame.image[frame.ids == BUILDING * 1000].mean())
+
+    assert brightness(1.0) > 1.2 * brightness(0.0)
+
+
+def test_lamps_light_the_street_after_dark() -> None:
+    lamp = box((0.4, 0.4, 0.1), (30, 5, 6), 17, Material.LIGHT, (1.0, 0.9, 0.7))
+    image = {}
+    for name, parts in {"dark": [ground()], "lit": [ground(), lamp]}.items():
+        world = SmallWorld(Mesh.join(parts), weather=Weather(sun_elevation=-0.3, cloudiness=0.0))
+        shot = Camera(camera("none").intrinsics)
+        image[name] = shot.render(Raycaster(world), look((20, 5, 20), pitch=1.0), 0.0).image.astype(int)
+    spot = np.s_[60:140, 120:200]
+    assert (image["lit"] - image["dark"])[spot].mean() > 15
 
 
 def test_fog_hides_what_is_far() -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from panoptic_training.synthetic.occlusion import openness
 from panoptic_training.synthetic.raycast import Hits, Raycaster
 from panoptic_training.synthetic.shading import Quality, Shader
 
+Result = TypeVar("Result")
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
 CONTRAST = 30  # of 255: neighbours that differ more are an edge, and sampled more finely
 
@@ -89,9 +91,9 @@ class Intrinsics:
         if model not in MODELS:
             raise ValueError(f"distortion model must be one of {', '.join(MODELS)}, got {model!r}")
         if len(self.distortion) not in MODELS[model] or not np.isfinite(self.distortion).all():
-            raise ValueError(
-                f"{model} takes {' or '.join(map(str, MODELS[model]))} finite coefficients, got {self.distortion.tolist()}"
-            )
+            counts = " or ".join(map(str, MODELS[model]))
+            raise ValueError(f"{model} takes {counts} finite coefficients, got {self.distortion.tolist()}")
+        self._coefficients = self.distortion if len(self.distortion) else np.zeros(5)
         self._tables: dict[float, NDArray[np.float32]] = {}
         self._check_distortion()
 
@@ -139,19 +141,15 @@ class Intrinsics:
     def _undistort(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) points on the plane at distance 1 that are seen at (N, 2) pixels."""
         enough = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-12)
-        points = cv2.undistortPointsIter(
-            pixels[:, None], self.matrix, self.distortion if len(self.distortion) else None, None, None, enough
-        )
-        result: NDArray[np.float64] = points[:, 0]
-        return result
+        points = cv2.undistortPointsIter(pixels[:, None], self.matrix, self._coefficients, np.eye(3), np.eye(3), enough)
+        return np.asarray(points[:, 0], dtype=np.float64)
 
     def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, 2) pixels where (N, 3) points of the optical frame, in front of the camera, are seen."""
         pixels, _ = cv2.projectPoints(
-            np.asarray(points, dtype=np.float64)[:, None], np.zeros(3), np.zeros(3), self.matrix, self.distortion
+            np.asarray(points, dtype=np.float64)[:, None], np.zeros(3), np.zeros(3), self.matrix, self._coefficients
         )
-        result: NDArray[np.float64] = pixels[:, 0]
-        return result
+        return np.asarray(pixels[:, 0], dtype=np.float64)
 
     def _check_distortion(self) -> None:
         """Refuse a distortion that maps two rays to one pixel: no lens does, and its rays cannot be found."""
@@ -380,7 +378,7 @@ class _Workers:
         if self._pool:
             self._pool.shutdown()
 
-    def __call__(self, work: Callable[[slice], object], count: int) -> list:
+    def __call__(self, work: Callable[[slice], Result], count: int) -> list[Result]:
         ends = np.linspace(0, count, self.threads + 1).astype(int)
         parts = [slice(start, end) for start, end in pairwise(ends)]
         return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))

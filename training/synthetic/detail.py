@@ -19,8 +19,9 @@ from panoptic_training.synthetic.scene import Body
 CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners' mean normal are shaded smooth
 CELLS = (0.0, 0.04, 0.08, 0.16, 0.3, 0.6)  # metres, of each level; 0 keeps everything
 GAIT = 0.37  # seconds, after which limbs stand elsewhere
-FIXED_TIMES = 9  # of the drive, at which bodies are looked at
 HOLD = (0.0, 0.0, 0.2, 0.4, 0.4, np.inf)  # seconds for which a body keeps its limbs, at each level
+# Shares of the drive at which bodies are looked at, until they show the triangles in question.
+_EVENLY = np.concatenate([[0.0, 1.0], *(np.arange(1, 2**k, 2) / 2**k for k in range(1, 6))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class BodyShape:
     def __init__(self, body: Body, duration: float) -> None:
         self._body, self._duration = body, duration
         self._makes: list[_Make] = []
-        self._searched = False
+        self._times = iter(duration * _EVENLY)
         self._held: tuple[float, Mesh] | None = None
 
     def shape(self, time: float, detail: float) -> tuple[NDArray[np.float32], Level]:
@@ -62,14 +63,21 @@ class BodyShape:
             mesh = self._held[1]
         else:
             mesh = self._body.mesh(time)
-        make = self._find(mesh)
-        if make is None and not self._searched:
-            self._search()
-            make = self._find(mesh)
-        if make is None:  # at none of the fixed times it has these triangles: it shows them all
-            make = _Make(mesh, None)
-            self._makes.append(make)
-        return make.reduced(mesh, number)
+        return self._make_of(mesh).reduced(mesh, number)
+
+    def _make_of(self, mesh: Mesh) -> _Make:
+        found = self._find(mesh)
+        while found is None:
+            time = next(self._times, None)
+            if time is None:  # at none of the fixed times it has these triangles: it shows them all
+                found = _Make(mesh, None)
+                self._makes.append(found)
+            else:
+                known = self._body.mesh(float(time))
+                if self._find(known) is None:
+                    self._makes.append(_Make(known, self._body.mesh(float(time) + GAIT).vertices))
+                found = self._find(mesh)
+        return found
 
     def _held_time(self, time: float, hold: float) -> float:
         if np.isinf(hold):
@@ -82,13 +90,6 @@ class BodyShape:
             if make.faces is mesh.faces:
                 return make
         return next((make for make in self._makes if np.array_equal(make.faces, mesh.faces)), None)
-
-    def _search(self) -> None:
-        self._searched = True
-        for time in np.linspace(0.0, self._duration, FIXED_TIMES):
-            mesh = self._body.mesh(float(time))
-            if self._find(mesh) is None:
-                self._makes.append(_Make(mesh, self._body.mesh(float(time) + GAIT).vertices))
 
 
 class _Make:
@@ -136,7 +137,7 @@ class _Make:
             return np.arange(count), mesh.faces, np.arange(len(mesh.faces))
         # Vertices that move apart, as those of two legs do, must not become one.
         same = self._other is not None and len(self._other) == count
-        places = np.concatenate([mesh.vertices, self._other], axis=1) if same else mesh.vertices  # type: ignore[list-item]
+        places = np.concatenate([mesh.vertices, self._other], axis=1) if same else mesh.vertices
         cells = np.floor(places / cell).astype(np.int32)
         _, first, group = np.unique(cells, axis=0, return_index=True, return_inverse=True)
         faces = group.reshape(-1)[mesh.faces].astype(np.int32)

@@ -73,7 +73,8 @@ def blur_motion(picture: Picture, flow: NDArray[np.float32]) -> Picture:
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-    return total / np.float32(BLUR_SAMPLES)
+    result: Picture = total / np.float32(BLUR_SAMPLES)
+    return result
 
 
 def metered_exposure(picture: Picture) -> float:
@@ -83,7 +84,8 @@ def metered_exposure(picture: Picture) -> float:
     weight = np.ones(luminance.shape[0], dtype=np.float32)
     weight[: len(weight) // 3] = 0.5  # the sky counts less
     mean = float((np.minimum(luminance, 1.5) * weight[:, None]).mean() / weight.mean())
-    return 0.45 * max(mean, 1e-4) ** -0.64
+    result: float = 0.45 * max(mean, 1e-4) ** -0.64
+    return result
 
 
 def lens(picture: Picture, effects: Effects) -> Picture:
@@ -116,7 +118,7 @@ def _dirt(height: int, width: int, effects: Effects) -> NDArray[np.float32]:
         drop = np.zeros_like(cover)
         cv2.ellipse(drop, center, axes, float(rng.uniform(0, 180)), 0, 360, float(rng.uniform(0.3, 0.9)), -1)
         np.maximum(cover, drop, out=cover)
-    return cv2.GaussianBlur(cover, (0, 0), max(radius * 0.25, 0.8))
+    return np.asarray(cv2.GaussianBlur(cover, (0, 0), max(radius * 0.25, 0.8)), dtype=np.float32)
 
 
 def add_noise(picture: Picture, amount: float, exposure: float, rng: np.random.Generator) -> Picture:
@@ -139,8 +141,7 @@ def compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"OpenCV could not write an image of {image.shape} as JPEG")
-    result: NDArray[np.uint8] = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return result
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
 
 
 _BRIGHTEST = 8.0
@@ -152,7 +153,8 @@ def _tone_curve() -> NDArray[np.uint8]:
     film = light * (2.51 * light * 0.55 + 0.03) / (light * 0.55 * (2.43 * light * 0.55 + 0.59) + 0.14) * 0.55
     film = film / film[-1]
     srgb = np.where(film <= 0.0031308, film * 12.92, 1.055 * np.maximum(film, 1e-9) ** (1 / 2.4) - 0.055)
-    return np.clip(srgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    result: NDArray[np.uint8] = np.clip(srgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    return result
 
 
 _CURVE = _tone_curve()

@@ -58,7 +58,8 @@ class Lamps:
         beam *= np.clip((np.float32(0.015) - way[2]) * 28, 0, 1) * np.float32(0.96) + np.float32(0.04)  # its upper edge
         facing = np.maximum(-(way * normal).sum(axis=0), 0) * np.float32(0.8) + np.float32(0.03)
         level = beam * facing * np.float32(HEADLIGHT * 60) / (square + 25)
-        return np.array([[1.0], [0.93], [0.8]], dtype=np.float32) * level
+        result: NDArray[np.float32] = np.array([[1.0], [0.93], [0.8]], dtype=np.float32) * level
+        return result
 
 
 def _find(mesh: Mesh) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

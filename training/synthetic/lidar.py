@@ -1,7 +1,7 @@
 """A spinning lidar: rings of beams that turn once a sweep while the sensor moves.
 
-Each azimuth step is fired at its own time from the sensor's pose at that time.  A body stands where it is when the beams
-pass over its middle; one that is so near and so fast that its ends would be off by more than `TOLERANCE` is placed anew
+Each azimuth step is fired at its own time from the sensor's pose at that time.  A body stands where it is when the
+beams pass over its middle; one so near and so fast that its ends would be off by more than `TOLERANCE` is placed anew
 for each of `SLICES` slices of the sweep.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,7 @@ class Lidar:
         once, again = self._passings(raycaster, poses, time)
         sweep = raycaster.moment(once, time)
         ends = np.linspace(0, self.steps, min(SLICES, self.steps) + 1).astype(int)
-        columns: list[tuple[NDArray, ...]] = []
+        columns: list[tuple[NDArray[Any], ...]] = []
         for start, end in pairwise(ends):
             rotation, position = poses[start:end, :3, :3], poses[start:end, :3, 3]
             along = np.einsum("sij,srj->sri", rotation, self.directions[start:end]).reshape(-1, 3).astype(np.float32)
@@ -249,4 +250,5 @@ class Lidar:
         gone = 1 - (1 - np.float32(self.dropout)) * (1 - scale * weak) * (1 - scale * grazing) * (
             1 - scale * _LOST[material]
         )
-        return np.clip(gone, 0, 1)
+        result: NDArray[np.float32] = np.clip(gone, 0, 1)
+        return result

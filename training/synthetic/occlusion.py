@@ -73,7 +73,8 @@ def _cast(
         way = normal * np.float32(1.001) + np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
         way /= np.sqrt(np.einsum("ij,ij->i", way, way))[:, None]
         free += ~raycaster.occluded(points, way, time, REACH)
-    return np.float32(DARKEST) + np.float32(1 - DARKEST) * free / np.float32(rays)
+    result: NDArray[np.float32] = np.float32(DARKEST) + np.float32(1 - DARKEST) * free / np.float32(rays)
+    return result
 
 
 def _smooth(value: Grid, point: NDArray[np.float32], normal: NDArray[np.float32], distance: Grid) -> Grid:

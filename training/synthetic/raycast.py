@@ -84,12 +84,12 @@ class Raycaster:
 
     detail:
         Radians: shapes of moving bodies may lose what looks smaller than this from the ego vehicle.  The same for all
-        sensors, so that they agree; half a pixel of the finest camera is too little to see.
+        sensors, so that they agree; two pixels of a camera are hardly seen.
 
     Threads may cast at one time together; times are to be changed by one thread alone.
     """
 
-    def __init__(self, world: World, detail: float = 0.003) -> None:
+    def __init__(self, world: World, detail: float = 0.004) -> None:
         if detail < 0:
             raise ValueError(f"detail must be 0 or more radians, got {detail}")
         self.world, self.detail = world, detail
@@ -132,13 +132,13 @@ class Raycaster:
         return shapes
 
     def _details(self, poses: dict[int, NDArray[np.float64]], time: float) -> list[float]:
-        """Metres of shape that each body may lose: what looks small from the ego vehicle, and more where all is hidden."""
+        """Metres of shape that each body may lose: what looks small from the ego vehicle, and more if it is hidden."""
         if not poses or not self.detail:
             return [0.0] * len(poses)
         eye = self.world.ego_pose(time)[:3, 3]
         placed = np.stack(list(poses.values()))
         sizes = np.array([self.world.bodies[index].size for index in poses])
-        away = np.maximum(np.linalg.norm(placed[:, :3, 3] - eye, axis=1) - sizes.max(axis=1), 0)
+        away = np.maximum(np.linalg.norm(placed[:, :3, 3] - eye, axis=1) - sizes.max(axis=1) / 2, 0)
         details = away * self.detail
         far = np.flatnonzero(away > HIDDEN_FROM)
         if len(far) and self._still.count:
@@ -147,9 +147,10 @@ class Raycaster:
             )
             seen = np.zeros(len(far), dtype=bool)
             for height in EYES:
-                ways = points - (eye + [0, 0, height])
+                lifted = eye + np.array([0, 0, height])
+                ways = points - lifted
                 lengths = np.linalg.norm(ways, axis=2)
-                starts = self._relative(eye + [0, 0, height], ways.size // 3)
+                starts = self._relative(lifted, ways.size // 3)
                 directions = (ways / lengths[..., None]).reshape(-1, 3).astype(np.float32)
                 reach = lengths.ravel().astype(np.float32)
                 blocked = self._still.occluded(starts, directions, reach)
@@ -198,7 +199,7 @@ class Raycaster:
         return self._poses[time]
 
     def moment(self, times: Mapping[int, float], time: float) -> Part:
-        """Moving bodies, each at its own time, as `cast` takes them; `time` says from where the ego vehicle sees them."""
+        """Moving bodies, each at its own time, as `cast` takes them; the ego vehicle is where it is at `time`."""
         poses = {index: self.world.bodies[index].pose(own) for index, own in times.items()}
         return self._build(poses, list(times.values()), time)
 
@@ -339,4 +340,5 @@ def lift(
     """
     distance = np.where(np.isfinite(hits.distance), hits.distance, np.float32(0))
     above = height + distance * np.float32(1e-4)
-    return origins + directions * distance[:, None] + hits.normal * above[:, None]
+    result: NDArray[np.float32] = origins + directions * distance[:, None] + hits.normal * above[:, None]
+    return result

@@ -97,7 +97,8 @@ class Shader:
 
     def backdrop(self, directions: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3) radiance where rays along (N, 3) directions hit nothing."""
-        return self.sky.look(np.ascontiguousarray(directions.T)).T
+        result: NDArray[np.float32] = self.sky.look(np.ascontiguousarray(directions.T)).T
+        return result
 
     def shade(
         self,
@@ -216,7 +217,8 @@ class Shader:
         over = np.cross(side, self.sky.direction).astype(np.float32)
         toward = self.sky.direction + (first[:, None] * side + second[:, None] * over) * np.float32(2 * PENUMBRA)
         toward /= np.sqrt(np.einsum("ij,ij->i", toward, toward))[:, None]
-        return toward.astype(np.float32)
+        result: NDArray[np.float32] = toward.astype(np.float32)
+        return result
 
     def _water(self, hits: Hits, points: NDArray[np.float32], normal: Vector) -> Scalar | None:
         """(N,) 0 dry, 0.5 wet, 1 under water; None in dry weather."""
@@ -230,10 +232,10 @@ class Shader:
         result: Scalar = (film + (1 - film) * puddle) * flat * _WET[hits.material]
         return result
 
-    def _highlight(self, hits: Hits, along: Vector, normal: Vector, sun: Scalar) -> Vector | np.float32:
+    def _highlight(self, hits: Hits, along: Vector, normal: Vector, sun: Scalar) -> Vector:
         """(3, N) the sun's own reflection."""
         if self.sky.sun.max() <= 0.01:
-            return np.float32(0)
+            return np.zeros_like(along)
         half = self.sky.direction[:, None] - along
         half /= np.sqrt(np.maximum(_dot(half, half), np.float32(1e-6)))
         peak = np.maximum(_dot(half, normal), 0) ** _GLOSS[hits.material]
@@ -293,7 +295,8 @@ class Shader:
         seen = self.sky.look(out, soft=True)
         ground = self.sky.ground[:, None] * np.float32(0.8)
         share = np.clip(out[2] * 5, 0, 1)
-        return ground + (seen - ground) * share
+        result: Vector = ground + (seen - ground) * share
+        return result
 
     def _glow(self, color: Vector, hits: Hits) -> None:
         """Lamps shine, and some windows have light behind them."""

@@ -90,7 +90,8 @@ class Textures:
         """(N,) in [0, 1], equally often each: smooth spots on the ground, as puddles lie."""
         scale = np.float32(512 / period)
         index = (np.floor(y * scale).astype(np.int32) & 511) * 512 + (np.floor(x * scale).astype(np.int32) & 511)
-        return self._spots.ravel().take(index)
+        result: NDArray[np.float32] = self._spots.ravel().take(index)
+        return result
 
 
 def noise(rng: np.random.Generator, size: int, lowest: int, octaves: int, gain: float = 0.55) -> Tile:
@@ -105,11 +106,13 @@ def noise(rng: np.random.Generator, size: int, lowest: int, octaves: int, gain: 
         where = ((np.arange(size, dtype=np.float32) + 0.5) * cells / size + 1.5).astype(np.float32)
         columns, rows = np.meshgrid(where, where)
         total += np.float32(gain**octave) * cv2.remap(grid, columns, rows, cv2.INTER_CUBIC)
-    return (total - total.mean()) / total.std()
+    result: Tile = (total - total.mean()) / total.std()
+    return result
 
 
 def _stored(values: Tile) -> NDArray[np.uint8]:
-    return np.clip(values * UNIT + 0.5, 0, 255).astype(np.uint8)
+    result: NDArray[np.uint8] = np.clip(values * UNIT + 0.5, 0, 255).astype(np.uint8)
+    return result
 
 
 def _grain(rng: np.random.Generator, blur: float = 0.6) -> Tile:
@@ -117,7 +120,8 @@ def _grain(rng: np.random.Generator, blur: float = 0.6) -> Tile:
     grain = cv2.GaussianBlur(
         np.pad(rng.standard_normal((SIZE, SIZE)).astype(np.float32), 8, mode="wrap"), (0, 0), blur
     )[8:-8, 8:-8]
-    return grain / grain.std()
+    result: Tile = grain / grain.std()
+    return result
 
 
 def _lines(rng: np.random.Generator, count: int, steps: int, wander: float, width: int) -> Tile:
@@ -148,18 +152,21 @@ def _courses(
     value = value * (1 + 0.06 * noise(rng, SIZE, 16, 3))
     inside = (along % width >= joint[0]) & (y % height >= joint[1])
     picture = np.where(inside[..., None], value[..., None] * hue, np.float32(mortar))
-    return np.maximum(picture, 0.05).astype(np.float32)
+    result: NDArray[np.float32] = np.maximum(picture, 0.05).astype(np.float32)
+    return result
 
 
 def _asphalt(rng: np.random.Generator) -> Tile:
     base = 1 + 0.11 * _grain(rng, 0.7) + 0.05 * noise(rng, SIZE, 4, 4)
     cracks = _lines(rng, 2, 60, 0.45, 1)
-    return np.maximum(base * (1 - 0.35 * cv2.GaussianBlur(cracks, (0, 0), 0.7)), 0.2)
+    result: Tile = np.maximum(base * (1 - 0.35 * cv2.GaussianBlur(cracks, (0, 0), 0.7)), 0.2)
+    return result
 
 
 def _marking(rng: np.random.Generator) -> Tile:
     worn = np.clip(0.9 - 0.2 * np.maximum(noise(rng, SIZE, 8, 5) - 0.8, 0) + 0.04 * _grain(rng), 0.3, 1.2)
-    return worn.astype(np.float32)
+    result: Tile = worn.astype(np.float32)
+    return result
 
 
 def _paving(rng: np.random.Generator) -> Tile:
@@ -175,7 +182,8 @@ def _grass(rng: np.random.Generator) -> Tile:
     value = 1 + 0.22 * blades / blades.std() + 0.14 * noise(rng, SIZE, 6, 5)
     dry = noise(rng, SIZE, 3, 4)
     tint = np.stack([1 + 0.08 * dry, np.ones_like(dry), 1 - 0.04 * dry], axis=2)
-    return np.maximum(value[..., None] * tint, 0.15).astype(np.float32)
+    result: Tile = np.maximum(value[..., None] * tint, 0.15).astype(np.float32)
+    return result
 
 
 def _soil(rng: np.random.Generator) -> Tile:
@@ -186,7 +194,8 @@ def _plaster(rng: np.random.Generator) -> Tile:
     streaks = cv2.resize(noise(rng, SIZE, 8, 4)[:24], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]).astype(np.float32)[:, None]
     streaks = streaks * np.clip(edge / 32, 0, 1)
-    return np.maximum(1 + 0.03 * _grain(rng) + 0.03 * noise(rng, SIZE, 4, 5) + 0.02 * streaks, 0.4)
+    result: Tile = np.maximum(1 + 0.03 * _grain(rng) + 0.03 * noise(rng, SIZE, 4, 5) + 0.02 * streaks, 0.4)
+    return result
 
 
 def _brick(rng: np.random.Generator) -> Tile:
@@ -200,7 +209,8 @@ def _roof(rng: np.random.Generator) -> Tile:
 
 
 def _metal(rng: np.random.Generator) -> Tile:
-    return np.maximum(1 + 0.05 * noise(rng, SIZE, 3, 5), 0.5)
+    result: Tile = np.maximum(1 + 0.05 * noise(rng, SIZE, 3, 5), 0.5)
+    return result
 
 
 def _fabric(rng: np.random.Generator) -> Tile:
@@ -218,17 +228,20 @@ def _foliage(rng: np.random.Generator) -> Tile:
     value = 1 + 0.3 * np.sign(_grain(rng, 2.5)) * np.abs(_grain(rng, 2.0)) ** 0.5 * 0.6 + 0.2 * noise(rng, SIZE, 6, 4)
     autumn = noise(rng, SIZE, 4, 4)
     tint = np.stack([1 + 0.09 * autumn, np.ones_like(autumn), 1 - 0.05 * autumn], axis=2)
-    return np.maximum(value[..., None] * tint, 0.12).astype(np.float32)
+    result: Tile = np.maximum(value[..., None] * tint, 0.12).astype(np.float32)
+    return result
 
 
 def _wood(rng: np.random.Generator) -> Tile:
     boards = _courses(rng, 1, 14, (0, 2), 0.1, 0.4, False)
     fibre = cv2.resize(noise(rng, SIZE, 24, 3)[:, : SIZE // 8], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    return boards * np.maximum(1 + 0.1 * fibre, 0.3)[..., None].astype(np.float32)
+    result: Tile = boards * np.maximum(1 + 0.1 * fibre, 0.3)[..., None].astype(np.float32)
+    return result
 
 
 def _plain(rng: np.random.Generator) -> Tile:
-    return np.maximum(1 + 0.015 * noise(rng, SIZE, 3, 4), 0.5)
+    result: Tile = np.maximum(1 + 0.015 * noise(rng, SIZE, 3, 4), 0.5)
+    return result
 
 
 # Material: period of the fine tile in metres, its recipe, period of the coarse tile, contrast of the coarse tile.

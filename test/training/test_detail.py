@@ -1,0 +1,80 @@
+"""Bodies in less detail: never larger than they are, and the same whatever was asked for before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("embreex", reason="the synthetic world needs embreex")
+
+from scenes import CAR, MovingBox, SmallWorld, box, ground, sphere
+
+from panoptic_training.synthetic.detail import CELLS, BodyShape
+from panoptic_training.synthetic.mesh import Material, Mesh
+from panoptic_training.synthetic.raycast import Raycaster
+
+
+class Ball(MovingBox):
+    """A finely cut ball that is red from its third second on, as a lamp is that goes on, and an egg when it is far."""
+
+    def __init__(self, *args: object, **settings: object) -> None:
+        super().__init__(*args, **settings)  # type: ignore[arg-type]
+        fine = sphere((0, 0, 1.0), 1.0, 40)
+        self.fine = Mesh.of(fine.vertices, fine.faces, CAR, Material.CAR_PAINT, (0.2, 0.2, 0.2))
+        rough = sphere((0, 0, 1.0), 1.0, 12)
+        self.rough = Mesh.of(rough.vertices, rough.faces, CAR, Material.CAR_PAINT, (0.2, 0.2, 0.2))
+
+    def mesh(self, time: float) -> Mesh:
+        mesh = self.rough if time > 6.0 else self.fine
+        colors = mesh.colors if time < 3.0 else np.tile(np.float32([[0.9, 0, 0]]), (len(mesh.faces), 1))
+        return Mesh(mesh.vertices, mesh.faces, mesh.classes, mesh.materials, colors, mesh.uvs)
+
+
+def test_coarser_levels_have_fewer_triangles_and_stay_within_the_body() -> None:
+    shape = BodyShape(Ball(1, (0, 0)), 10.0)
+    counts = []
+    for cell in CELLS:
+        vertices, level = shape.shape(1.0, cell)
+        counts.append(len(level.faces))
+        used = vertices[np.unique(level.faces)]
+        assert (np.linalg.norm(used - [0, 0, 1.0], axis=1) < 1.0 + 1e-5).all()
+        volume = np.einsum(
+            "fi,fi->f", vertices[level.faces[:, 0]], np.cross(*(vertices[level.faces[:, k]] for k in (1, 2)))
+        )
+        lost = 4 / 3 * np.pi - volume.sum() / 6
+        assert -1e-3 < lost < 4 * np.pi * max(cell, 0.005), cell  # a layer of one cell at most
+        assert level.smooth().shape == (9, len(level.faces))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < counts[0] / 20
+
+
+def test_colours_follow_the_time() -> None:
+    shape = BodyShape(Ball(1, (0, 0)), 10.0)
+    for time in (1.0, 4.0, 1.0, 8.0):
+        _, level = shape.shape(time, 0.05)
+        assert (level.colors[0] == np.float32(0.9 if time > 3 else 0.2)).all()
+
+
+def test_what_is_hit_does_not_depend_on_what_was_asked_before() -> None:
+    def hits(times: list[float]) -> np.ndarray:
+        body = Ball(1, (14.0, 0.0), velocity=(4.0, 0.5))
+        raycaster = Raycaster(SmallWorld(ground(), [body]))
+        aim = np.random.default_rng(0).uniform([1, -0.15, -0.12], [1, 0.25, 0.05], (4000, 3))
+        aim /= np.linalg.norm(aim, axis=1, keepdims=True)
+        return [raycaster.cast(np.array([0, 0, 1.4]), aim, time).distance for time in times][-1]
+
+    for time in (2.5, 7.0):
+        expected = hits([time])
+        for before in ([0.0], [9.0, 8.0], [0.1, 6.1, 3.3]):
+            np.testing.assert_array_equal(hits([*before, time]), expected)
+
+
+def test_a_hidden_body_is_still_there() -> None:
+    """Behind a wall its shape is the coarsest; rays that go round the wall meet it all the same."""
+    wall = box((0.5, 30, 10), (20, 0, 0), 11)
+    raycaster = Raycaster(SmallWorld(Mesh.join([ground(), wall]), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
+    plain = Raycaster(SmallWorld(ground(), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
+    assert raycaster.parts(1.0)[-1].count < plain.parts(1.0)[-1].count / 3
+    hits = raycaster.cast(np.array([61.0, 0.0, 20.0]), np.array([[0.0, 0.0, -1.0]]), 1.0)
+    assert hits.ids.tolist() == [CAR * 1000 + 5]
+    assert 18.0 <= hits.distance[0] < 18.6
