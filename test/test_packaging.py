@@ -103,8 +103,7 @@ def run(*command: str | Path, cwd: Path, environment: dict[str, str] | None = No
 def found_share(site: Path, cwd: Path) -> Path:
     """Where the package that lies in ``site`` finds its data files, in a fresh interpreter and another folder."""
     script = (
-        "import panoptic_ros.resources as r, panoptic_training as t\n"
-        "print(r.__file__, t.__file__, r.share_directory())"
+        "import panoptic_ros.resources as r, panoptic_training as t\nprint(r.__file__, t.__file__, r.share_directory())"
     )
     # Without the site folder's start-up files, an editable installation of the tree cannot take the place of ``site``.
     environment = os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{sysconfig.get_path('platlib')}"}
@@ -151,8 +150,7 @@ def test_every_import_is_declared() -> None:
 def test_every_import_that_pip_knows_is_required(folders: tuple[str, ...], extra: str) -> None:
     given = setup_arguments()
     names = {
-        canonicalize_name(Requirement(text).name)
-        for text in given["install_requires"] + given["extras_require"][extra]
+        canonicalize_name(Requirement(text).name) for text in given["install_requires"] + given["extras_require"][extra]
     }
     from_ros = declared() - set(ROSDEP_KEYS.values())
     used = used_packages(*folders) - from_ros - {"rosgraph_msgs", "tf2_msgs"}

@@ -178,11 +178,11 @@ class Surface:
 
     def roof_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64]:
         """Height in metres of the roof's edge, bonnet or boot, seen from the side."""
-        return np.interp(x, self.x[:, self.edge_row], self.z[:, self.edge_row])
+        return np.asarray(np.interp(x, self.x[:, self.edge_row], self.z[:, self.edge_row]))
 
     def belt_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64]:
         """Height in metres of the belt."""
-        return np.interp(x, self.x[:, self.belt_row], self.z[:, self.belt_row])
+        return np.asarray(np.interp(x, self.x[:, self.belt_row], self.z[:, self.belt_row]))
 
     def half_width(self, x: float, z: float) -> float:
         """Metres from the middle to the side, at a place along the body and a height."""
@@ -299,7 +299,8 @@ def _soft(at: NDArray[np.float64], curve: Curve, reach: float = 0.014) -> NDArra
     """The curve with its corners rounded, except at its ends."""
     where, value = _columns(curve)
     room = np.minimum(np.minimum(at, 1 - at), reach)[:, None] * np.linspace(-1, 1, 5)
-    return np.interp(at[:, None] + room, where, value).mean(axis=1)
+    softened: NDArray[np.float64] = np.interp(at[:, None] + room, where, value).mean(axis=1)
+    return softened
 
 
 def _hull(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -307,7 +307,7 @@ class Simulation:
         _, sides = curve.project(np.stack([first, last]))
         share = (plan.offset - sides[0]) / (sides[1] - sides[0])
         begin, end = crosser.kerbs
-        return begin + share * (end - begin)
+        return float(begin + share * (end - begin))
 
     def _walk(self, time: float) -> None:
         for index, crosser in enumerate(self.crossers):
@@ -377,7 +377,8 @@ def _look_ahead(
 
 def _desired(v: Array, approach: Array, headway: Array, gap: Array, pull: Array, ease: Array) -> Array:
     """The model's desired gap (its equation 3)."""
-    return gap + np.maximum(v * headway + v * approach / (2 * np.sqrt(pull * ease)), 0.0)
+    desired: Array = gap + np.maximum(v * headway + v * approach / (2 * np.sqrt(pull * ease)), 0.0)
+    return desired
 
 
 def _lane_rules(layout: Layout, index: int) -> tuple[list[_Gate], list[_Zone]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -377,9 +378,8 @@ def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
     kept = _without_overlaps([body for _, body in near], ego, duration)
     distances = {id(body): distance for distance, body in near}
     kept.sort(key=lambda body: distances[id(body)])
-    return [
-        replace(_seen(body, distances[id(body)]), instance=number) for number, body in enumerate(kept[:MOST], start=1)
-    ]
+    seen: list[Any] = [_seen(body, distances[id(body)]) for body in kept[:MOST]]  # dataclasses, as every body here is
+    return [replace(body, instance=number) for number, body in enumerate(seen, start=1)]
 
 
 def _seen(body: Body, nearest: float) -> Body:
