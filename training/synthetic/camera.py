@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from panoptic_training.synthetic import effects as lens_and_sensor
 from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.occlusion import openness
 from panoptic_training.synthetic.raycast import Hits, Raycaster
-from panoptic_training.synthetic.shading import Quality, Shader
+from panoptic_training.synthetic.shading import VEGETATION, Quality, Shader
 
 Result = TypeVar("Result")
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
@@ -227,24 +228,22 @@ class Camera:
         origin = world_from_optical[:3, 3].astype(np.float32)[None]
         directions = rays.reshape(-1, 3) @ rotation
         raycaster.parts(time)  # before threads ask for it
-        with _Workers(self.quality.threads) as workers:
-            hits = _join(
-                workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions))
-            )
-            open_sky = None
-            if self.quality.occlusion:
-                open_sky = openness(raycaster, hits, origin, directions, (height, width), self.quality.occlusion, time)
+        workers = _Workers(self.quality.threads)
+        hits = _join(workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions)))
+        open_sky = None
+        if self.quality.occlusion:
+            open_sky = openness(raycaster, hits, origin, directions, (height, width), self.quality.occlusion, time)
 
-            def shade(part: slice) -> NDArray[np.float32]:
-                own = Hits(*(getattr(hits, name)[part] for name in Hits.__slots__))
-                share = None if open_sky is None else open_sky[part]
-                return shader.shade(own, origin, directions[part], self.intrinsics.pixel_angle, time, share)
+        def shade(part: slice) -> NDArray[np.float32]:
+            own = Hits(*(getattr(hits, name)[part] for name in Hits.__slots__))
+            share = None if open_sky is None else open_sky[part]
+            return shader.shade(own, origin, directions[part], self.intrinsics.pixel_angle, time, share)
 
-            light = np.concatenate(workers(shade, len(directions)))
-            picture = light.reshape(height, width, 3)
-            exposure = lens_and_sensor.metered_exposure(picture)
-            if self.quality.smooth_edges:
-                self._refine(picture, exposure, shader, raycaster, origin, rotation, time, open_sky, workers)
+        light = np.concatenate(workers(shade, len(directions)))
+        picture = light.reshape(height, width, 3)
+        exposure = lens_and_sensor.metered_exposure(picture)
+        if self.quality.smooth_edges:
+            self._refine(picture, hits, exposure, shader, raycaster, origin, rotation, time, open_sky, workers)
         depth = hits.distance.reshape(height, width) * rays[..., 2]
         if self.effects.motion_blur and velocity is not None:
             picture = lens_and_sensor.blur_motion(
@@ -259,6 +258,7 @@ class Camera:
     def _refine(
         self,
         picture: NDArray[np.float32],
+        hits: Hits,
         exposure: float,
         shader: Shader,
         raycaster: Raycaster,
@@ -276,27 +276,36 @@ class Camera:
         contrast = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
         edges = contrast > CONTRAST
         height, width = edges.shape
+        white = np.float32(1.2 / exposure)  # what is shown white has no more weight than white
+        clipped = np.minimum(picture, white)
+        # Corners within one surface, or within a crown, are as good as the mean of the pixels around them.
+        light = cv2.blur(cv2.copyMakeBorder(clipped, 1, 1, 1, 1, cv2.BORDER_REPLICATE), (2, 2), anchor=(1, 1))[1:, 1:]
+        surface = hits.class_id.astype(np.float32) * 32 + hits.material
+        surface[hits.class_id == VEGETATION] = 0
+        depth = np.log(np.minimum(hits.distance, np.float32(1e4)))
+        depth[hits.class_id == VEGETATION] = 0
         corners = np.zeros((height + 1, width + 1), dtype=bool)  # corner (row, column) is up and left of that pixel
-        for down in (0, 1):
-            for right in (0, 1):
-                corners[down : down + height, right : right + width] |= edges
+        for values, step in ((surface, 0.5), (depth, 0.06), (edges.ravel().astype(np.float32), 0.0)):
+            plane = cv2.copyMakeBorder(values.reshape(height, width), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+            square = np.ones((2, 2), np.uint8)
+            if step:
+                corners |= cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, square, anchor=(1, 1))[1:, 1:] > step
+            else:
+                corners &= cv2.dilate(plane, square, anchor=(1, 1))[1:, 1:] > 0
         rows, columns = np.nonzero(corners)
-        if not len(rows):
-            return
         directions = self.intrinsics.corner_rays()[rows, columns] @ rotation
         beside = np.minimum(rows, height - 1) * width + np.minimum(columns, width - 1)
 
         def sample(part: slice) -> NDArray[np.float32]:
             own = directions[part]
-            hits = raycaster.cast(origin, own, time, smooth=True)
+            found = raycaster.cast(origin, own, time, smooth=True)
             share = None if open_sky is None else open_sky[beside[part]]
-            return shader.shade(hits, origin, own, self.intrinsics.pixel_angle, time, share)
+            return shader.shade(found, origin, own, self.intrinsics.pixel_angle, time, share)
 
-        white = np.float32(1.2 / exposure)  # what is shown white has no more weight than white
-        light = np.zeros((height + 1, width + 1, 3), dtype=np.float32)
-        light[rows, columns] = np.minimum(np.concatenate(workers(sample, len(rows))), white)
+        if len(rows):
+            light[rows, columns] = np.minimum(np.concatenate(workers(sample, len(rows))), white)
         mean = (light[:-1, :-1] + light[1:, :-1] + light[:-1, 1:] + light[1:, 1:]) * np.float32(0.125)
-        mean += np.minimum(picture, white) * np.float32(0.5)
+        mean += clipped * np.float32(0.5)
         picture[edges] = mean[edges]
 
     def _flow(
@@ -369,19 +378,18 @@ class _Workers:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-
-    def __enter__(self) -> _Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool:
-            self._pool.shutdown()
+        self._pool = _pool(threads, os.getpid()) if threads > 1 else None
 
     def __call__(self, work: Callable[[slice], Result], count: int) -> list[Result]:
         ends = np.linspace(0, count, self.threads + 1).astype(int)
         parts = [slice(start, end) for start, end in pairwise(ends)]
         return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay, since new ones start on a busy core; a forked process needs its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"camera-{process}")
 
 
 def _join(parts: list[Hits]) -> Hits:

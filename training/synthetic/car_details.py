@@ -90,7 +90,8 @@ def doors(skin: Skin, surface: Surface, style: str) -> None:
     front, rear = shell.axle_positions()[[0, -1]]
     reach = shell.wheel_radius + 0.05
     joint = (0.01, 0.01, 0.011)
-    sill = float(np.interp(0.5, *np.transpose(shell.bottom))) * shell.height + 0.09
+    along, heights = zip(*shell.bottom, strict=True)
+    sill = float(np.interp(0.5, along, heights)) * shell.height + 0.09
     pillar = front - 0.53 * (front - rear)
     if style == "van":
         pillar = shell.length * (0.5 - 0.43)
@@ -122,7 +123,8 @@ def nose(skin: Skin, surface: Surface, lights: bool, rng: np.random.Generator) -
     """Grille, intakes, headlamps and plate."""
     shell = surface.shell
     half = shell.width / 2
-    bonnet = float(np.interp(0.035, *np.transpose(shell.top))) * shell.height
+    along, heights = zip(*shell.top, strict=True)
+    bonnet = float(np.interp(0.035, along, heights)) * shell.height
     low = float(shell.bottom[2][1]) * shell.height
     zone = (0.25 * shell.length, np.inf)
     tall = rng.uniform(0.8, 1.2)

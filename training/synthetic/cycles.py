@@ -257,9 +257,8 @@ def _joined(parts: list[Mesh], turning: list[tuple[Mesh, NDArray[np.float64], fl
         spans.append((first, first + len(mesh.vertices), float(center[0]), float(center[1]), radius))
         first += len(mesh.vertices)
     whole = of_class(Mesh.join([*parts, *(mesh for mesh, _, _ in turning)]), class_id)
-    red = (whole.colors == np.asarray(TAIL, dtype=np.float32)).all(axis=1) | (
-        whole.colors == np.asarray(TAIL_GLOW, dtype=np.float32)
-    ).all(axis=1)
+    dull, shining = np.array(TAIL, dtype=np.float32), np.array(TAIL_GLOW, dtype=np.float32)
+    red = (whole.colors == dull).all(axis=1) | (whole.colors == shining).all(axis=1)
     return Rolling(whole, tuple(spans), np.flatnonzero(red))
 
 
@@ -291,7 +290,7 @@ def _spoked(radius: float, thick: float, spokes: int) -> Mesh:
     for index in range(spokes):
         angle = 2 * np.pi * index / spokes
         end = (radius - 2 * thick) * np.array([np.sin(angle), 0, np.cos(angle)])
-        parts.append(tube(np.stack([(0, 0.03 * (-1) ** index, 0), end]), 0.0022, 3, Material.METAL, _CHROME))
+        parts.append(tube([np.array([0, 0.03 * (-1) ** index, 0]), end], 0.0022, 3, Material.METAL, _CHROME))
     return Mesh.join(parts)
 
 
@@ -307,7 +306,7 @@ def _cast(radius: float, width: float) -> Mesh:
     for index in range(5):
         angle = 2 * np.pi * index / 5
         end = (radius - 1.9 * thick) * np.array([np.sin(angle), 0, np.cos(angle)])
-        parts.append(tube(np.stack([np.zeros(3), end]), 0.018, 5, Material.METAL, (0.15, 0.15, 0.155)))
+        parts.append(tube([np.zeros(3), end], 0.018, 5, Material.METAL, (0.15, 0.15, 0.155)))
     return Mesh.join(parts)
 
 

@@ -17,9 +17,9 @@ from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.scene import Body
 
 CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners' mean normal are shaded smooth
-CELLS = (0.0, 0.04, 0.08, 0.16, 0.3, 0.6)  # metres, of each level; 0 keeps everything
+CELLS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 1.2)  # metres, of each level; 0 keeps everything
 GAIT = 0.37  # seconds, after which limbs stand elsewhere
-HOLD = (0.0, 0.0, 0.2, 0.4, 0.4, np.inf)  # seconds for which a body keeps its limbs, at each level
+HOLD = (0.0, 0.0, 0.0, 0.2, 0.2, 0.4, 0.4, np.inf)  # seconds for which a body keeps its limbs, at each level
 # Shares of the drive at which bodies are looked at, until they show the triangles in question.
 _EVENLY = np.concatenate([[0.0, 1.0], *(np.arange(1, 2**k, 2) / 2**k for k in range(1, 6))])
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.motion import Follower, Path, Track, Waiting, mesh_size, walker_shape, walker_size
+from panoptic_training.synthetic.motion import (
+    Follower,
+    Path,
+    Thing,
+    Track,
+    Waiting,
+    mesh_size,
+    walker_shape,
+    walker_size,
+)
 from panoptic_training.synthetic.people import PERSON, Figure, random_figure
-from panoptic_training.synthetic.scene import Body
 from panoptic_training.synthetic.simulation import Agent, Crosser, Maker, Plan
 from panoptic_training.synthetic.skeleton import standing
 from panoptic_training.synthetic.street import KERB_HEIGHT, Crossing, Layout, Walk, planar_pose
@@ -54,7 +62,7 @@ def walkers(
 
 
 def _walker_maker(figure: Figure, size: tuple[float, float, float]) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Body]:
+    def make(track: Track, viewer: Track) -> list[Thing]:
         return [Follower(0, PERSON, size, track, walker_shape(figure), viewer)]
 
     return make
@@ -116,9 +124,9 @@ def _crossing_path(layout: Layout, crossing: Crossing, slot: float, back: bool) 
     return Path(points), (0.62, 0.62 + width)
 
 
-def bystanders(layout: Layout, crowd: Crowd, rng: np.random.Generator, density: float) -> list[Body]:
+def bystanders(layout: Layout, crowd: Crowd, rng: np.random.Generator, density: float) -> list[Thing]:
     """People who wait at the kerb: a few along the way, many at some corners and at bus stops."""
-    bodies: list[Body] = []
+    bodies: list[Thing] = []
     for walk in layout.walks:
         side = _kerb_side(layout, walk)
         # the strip beside the tracks, 0.35 m inside the walk's free width

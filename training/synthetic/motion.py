@@ -242,6 +242,9 @@ class Follower:
         return self.shape(s, speed, time, bool(far))
 
 
+Thing = Still | Waiting | Follower
+
+
 def vehicle_shape(model: Rolling, track: Track) -> Shape:
     """Triangles of a vehicle: wheels turn, and brake lights shine while it slows down or stands."""
     slowing = np.append(np.diff(track.speed) / STEP, 0.0)

@@ -58,6 +58,7 @@ class Part:
         self.colors = np.concatenate([level.colors for level in levels], axis=1)
         self.uvs = np.concatenate([level.uvs for level in levels], axis=1)
         self._smooth: Columns | None = None
+        self._flat: Columns | None = None
         self.scene = EmbreeScene(robust=True)  # robust: no ray slips between neighbouring triangles
         TriangleMesh(scene=self.scene, vertices=vertices, indices=faces)
         self.scene.run(np.zeros((1, 3), np.float32), np.array([[0, 0, 1]], np.float32))  # builds it now
@@ -85,6 +86,13 @@ class Part:
 
     def normals(self, face: Index) -> Columns:
         """(3, N) unit normal of each triangle."""
+        if self._rotations is None:  # it stays, and most rays meet it
+            if self._flat is None:
+                self._flat = self._normals(np.arange(self.count))
+            return np.stack([column.take(face) for column in self._flat])
+        return self._normals(face)
+
+    def _normals(self, face: Index) -> Columns:
         corners = [self._vertices[:, self._faces[corner].take(face)] for corner in range(3)]
         first, second = corners[1] - corners[0], corners[2] - corners[0]
         normal = np.stack([first[i - 2] * second[i - 1] - first[i - 1] * second[i - 2] for i in range(3)])

@@ -20,7 +20,7 @@ Vector = NDArray[np.float32]  # (3, N)
 Scalar = NDArray[np.float32]  # (N,)
 BUILDING, VEGETATION = 11, 21
 LAMP_LEVEL = 0.09  # of lamps beside the sun
-PENUMBRA = 0.003  # radians: half the width of the sun, and of what thin leaves scatter
+PENUMBRA = 0.0018  # radians: half the width of the sun, and of what thin leaves scatter
 
 # What a surface mirrors when looked at straight, and how sharp and strong its highlight is.
 _MIRROR = np.zeros(len(Material), dtype=np.float32)

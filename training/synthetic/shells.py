@@ -176,11 +176,11 @@ class Surface:
     belt_row: int
     edge_row: int
 
-    def roof_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    def roof_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64] | np.float64:
         """Height in metres of the roof's edge, bonnet or boot, seen from the side."""
         return np.asarray(np.interp(x, self.x[:, self.edge_row], self.z[:, self.edge_row]))
 
-    def belt_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    def belt_line(self, x: NDArray[np.floating] | float) -> NDArray[np.float64] | np.float64:
         """Height in metres of the belt."""
         return np.asarray(np.interp(x, self.x[:, self.belt_row], self.z[:, self.belt_row]))
 
@@ -210,7 +210,7 @@ class Surface:
         """
         x = np.linspace(behind, ahead, 6)
         upper = np.min([self.roof_line(x + shift) for shift in (-pillar, 0.0, pillar)], axis=0) - below_roof
-        lower = self.belt_line(x) + above_belt
+        lower = np.asarray(self.belt_line(x)) + above_belt
         open_ = upper > lower + 0.03
         if open_.sum() < 2:
             return None
@@ -299,8 +299,8 @@ def _soft(at: NDArray[np.float64], curve: Curve, reach: float = 0.014) -> NDArra
     """The curve with its corners rounded, except at its ends."""
     where, value = _columns(curve)
     room = np.minimum(np.minimum(at, 1 - at), reach)[:, None] * np.linspace(-1, 1, 5)
-    softened: NDArray[np.float64] = np.interp(at[:, None] + room, where, value).mean(axis=1)
-    return softened
+    rounded: NDArray[np.float64] = np.interp(at[:, None] + room, where, value).mean(axis=1)
+    return rounded
 
 
 def _hull(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.motion import STEP, Path, Track
-from panoptic_training.synthetic.scene import Body
+from panoptic_training.synthetic.motion import STEP, Path, Thing, Track
 from panoptic_training.synthetic.street import Crossing, Layout, Light
 
 Array = NDArray[np.float64]
@@ -59,7 +58,7 @@ class Agent:
     rests: list[tuple[float, float]] = field(default_factory=list)
 
 
-Maker = Callable[[Track, Track], list[Body]]
+Maker = Callable[[Track, Track], list[Thing]]
 """Bodies that follow a track, and who looks at them."""
 
 
@@ -307,7 +306,8 @@ class Simulation:
         _, sides = curve.project(np.stack([first, last]))
         share = (plan.offset - sides[0]) / (sides[1] - sides[0])
         begin, end = crosser.kerbs
-        return float(begin + share * (end - begin))
+        met: float = begin + share * (end - begin)
+        return met
 
     def _walk(self, time: float) -> None:
         for index, crosser in enumerate(self.crossers):

@@ -18,6 +18,7 @@ from panoptic_training.synthetic.motion import (
     LanePath,
     Path,
     Still,
+    Thing,
     Track,
     Waiting,
     rider_shape,
@@ -114,7 +115,7 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     ego_path = LanePath(layout.roads[0], lane.direction, lane.offset + lane.direction * shift)
     begin = float(layout.lane_s(0, 0.0)) + 5.0
     plan.add(Agent(0, begin, 8.0, EGO_LENGTH, EGO_WISH), ego_path, lambda track, viewer: [])
-    bodies: list[Body] = []
+    bodies: list[Thing] = []
     waiting: list[tuple[Crosser, Path, Figure, Size]] = []
     if density > 0:
         for index in range(len(layout.lanes)):
@@ -153,14 +154,14 @@ def _class_of(model: vehicles.Rolling) -> int:
 
 
 def _vehicle_maker(model: vehicles.Rolling) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Body]:
+    def make(track: Track, viewer: Track) -> list[Thing]:
         return [Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer)]
 
     return make
 
 
 def _cycle_maker(cycle: cycles.Cycle, figure: Figure) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Body]:
+    def make(track: Track, viewer: Track) -> list[Thing]:
         model = cycle.rolling
         return [
             Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer),
@@ -278,9 +279,9 @@ def _junction_span(layout: Layout, index: int, junction: int) -> tuple[float, fl
     return middle - 17.0, middle + 13.0
 
 
-def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bool) -> list[Body]:
+def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bool) -> list[Thing]:
     """Cars at the kerb, and here and there cycles side by side."""
-    bodies: list[Body] = []
+    bodies: list[Thing] = []
     share = min(0.72 * density, 0.95)
     for spot in layout.spots:
         if rng.random() > share:
@@ -313,7 +314,7 @@ def _still(model: vehicles.Rolling, pose: Array) -> Still:
     return Still(0, _class_of(model), model.size, pose, model.mesh, None if model.coarse is None else model.coarse.mesh)
 
 
-def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
+def _without_overlaps(bodies: list[Thing], ego: Ego, duration: float) -> list[Thing]:
     """The bodies without those that others would run into; riders stay with their cycles.
 
     Traffic rules keep vehicles apart; what remains are people who happen to stand or walk where others pass.  Of a pair
@@ -363,12 +364,12 @@ def _without_overlaps(bodies: list[Body], ego: Ego, duration: float) -> list[Bod
     return [body for body, here in zip(bodies, alive[:-1], strict=True) if here]
 
 
-def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
+def _numbered(bodies: list[Thing], ego: Ego, duration: float) -> list[Body]:
     """Those that come near the drive and run into nobody, with their instance numbers, nearest first; at most 999."""
     times = np.arange(0.0, duration + 1.0, 1.0)
     ego_places = np.array([ego.pose(float(time))[:2, 3] for time in times])
 
-    def nearest(body: Body) -> float:
+    def nearest(body: Thing) -> float:
         places = np.array(
             [body.pose(float(time))[:2, 3] for time in (times if isinstance(body, Follower) else times[:1])]
         )
@@ -382,7 +383,7 @@ def _numbered(bodies: list[Body], ego: Ego, duration: float) -> list[Body]:
     return [replace(body, instance=number) for number, body in enumerate(seen, start=1)]
 
 
-def _seen(body: Body, nearest: float) -> Body:
+def _seen(body: Thing, nearest: float) -> Thing:
     """The body as it need be that never comes nearer: with fewer triangles, and without swaying."""
     if nearest < NEAR:
         return body

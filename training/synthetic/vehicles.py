@@ -180,9 +180,8 @@ def rolling(skin: Mesh, parts: list[Mesh], wheels: list[tuple[Mesh, float, float
             spans.append((first, first + len(part.vertices), x, radius, radius))
             first += len(part.vertices)
     whole = of_class(Mesh.join(meshes), class_id)
-    red = (whole.colors == np.asarray(TAIL, dtype=np.float32)).all(axis=1) | (
-        whole.colors == np.asarray(TAIL_GLOW, dtype=np.float32)
-    ).all(axis=1)
+    dull, shining = np.array(TAIL, dtype=np.float32), np.array(TAIL_GLOW, dtype=np.float32)
+    red = (whole.colors == dull).all(axis=1) | (whole.colors == shining).all(axis=1)
     return Rolling(whole, tuple(spans), np.flatnonzero(red))
 
 
