@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made on demand: a target installs what it needs, once, and again when the
-# requirements, the pins or the message definitions change. PYTHON chooses the interpreter that .venv is made with.
+# requirements, the pins or the message definitions change. PYTHON chooses the interpreter that .venv is made with,
+# SECONDS how long the drive of the demo is.
 PYTHON ?= python3
+SECONDS ?= 10
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,8 +21,8 @@ help: ## Say what there is
 
 setup: $(RUN) $(TEST) $(LINT) ## Install everything into .venv
 
-demo: $(RUN) ## Run the node on driving frames and show what it publishes
-	$(PY) demo/run.py
+demo: $(RUN) ## Make a drive, play it to the node, show what it publishes (SECONDS=60 for a minute)
+	$(PY) demo/run.py --seconds $(SECONDS)
 
 test: $(TEST) ## Run the tests
 	$(PY) -m pytest

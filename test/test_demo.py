@@ -1,124 +1,144 @@
-"""The demo's drawn street: the same every time, and what its id map says is what stands there."""
+"""The demo: a drive goes to the live node as it was recorded, and what comes back is all there."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from panoptic_ros.labels import LabelSet
-
-DEMO = Path(__file__).resolve().parents[1] / "demo"
+pytest.importorskip("rclpy", reason="needs rclpy")
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEMO = REPOSITORY / "demo"
 if not DEMO.is_dir():
     pytest.skip("needs demo/, which is only in a checkout", allow_module_level=True)
-sys.path.insert(0, str(DEMO))
+sys.path[:0] = [str(DEMO), str(REPOSITORY / "test" / "training")]
 
-import street  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
+from exchange import DemoError  # noqa: E402
+from inputs import DriveInput  # noqa: E402
+from mcap.reader import make_reader  # noqa: E402
+from mcap_ros2.decoder import DecoderFactory  # noqa: E402
+from peer import Record  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from stamps import header_stamp, with_header_stamp  # noqa: E402
+from worlds import make_world  # noqa: E402
 
-SKY, ROAD, SIDEWALK, BUILDING, TRAFFIC_LIGHT, CAR, BUS = 23, 7, 8, 11, 19, 26, 28
+from panoptic_ros.bags import BagWriter  # noqa: E402
+from panoptic_ros.messages import BagMessageTypes  # noqa: E402
+from panoptic_ros.recording import Recording  # noqa: E402
+from panoptic_training.synthetic.bag import LATCHED  # noqa: E402
+from panoptic_training.synthetic.production import DrivePlan  # noqa: E402
+from panoptic_training.synthetic.rig import CameraMount, Lens, LidarMount, Rig  # noqa: E402
+
+CAMERAS = ("front", "rear")
+LENS = Lens(96, 64, 70.0)
+RIG = Rig(
+    cameras=(CameraMount("front", LENS, (1.0, 0.0, 1.5)), CameraMount("rear", LENS, (-1.0, 0, 1.5), (0, 0, 180.0))),
+    lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=8, steps=90),),
+)
 
 
 @pytest.fixture(scope="module")
-def drive() -> street.Street:
-    return street.Street()
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("drive") / "drive.mcap"
+    plan = DrivePlan(make_world, RIG, seed=3, duration=1.0)
+    with Recording(path, BagMessageTypes(), {}, LATCHED) as recording:
+        make = plan.maker(lambda: None)
+        for part in range(plan.parts):
+            recording.add(make(part))
+        recording.finish()
+    return path
 
 
-def pixel(x: float, y: float, z: float) -> tuple[int, int]:
-    """Row and column of a point x metres right of, y above the road under and z ahead of the camera."""
-    return round(335 + 960 * (1.5 - y) / z), round(640 + 960 * x / z)
+def read(path: Path) -> dict[str, list[Any]]:
+    """The messages on each topic, by a reader of MCAP that is not ours."""
+    found = defaultdict(list)
+    with path.open("rb") as file:
+        for _, channel, _, content in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
+            found[channel.topic].append(content)
+    return found
 
 
-def test_the_same_seed_draws_the_same_street(drive: street.Street) -> None:
-    again = street.Street().frame(12)
-    frame = drive.frame(12)
-    assert (again.image == frame.image).all()
-    assert (again.ids == frame.ids).all()
-    assert (street.Street(8).frame(12).image != frame.image).any()
+def stamps(found: list[Any]) -> np.ndarray:
+    return np.array([message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in found])
 
 
-def test_frames_are_what_cameras_give(drive: street.Street) -> None:
-    frame = drive.frame(3)
-    assert frame.image.shape == (720, 1280, 3)
-    assert frame.image.dtype == np.uint8
-    assert frame.ids.shape == (720, 1280)
-    assert frame.ids.dtype == np.int32
+def test_the_live_node_answers_a_drive(drive: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(DEMO / "run.py"), "--drive", str(drive), "--out", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "latency.json").read_text())
+    original, recorded = read(drive), read(tmp_path / "demo.mcap")
+    for name in CAMERAS:
+        sent = original[f"/{name}/image_raw/compressed"]
+        counts = figures[name]
+        assert counts["frames sent"] == counts["frames received by the node"] == len(sent) == 11
+        lost = sum(count for key, count in counts.items() if key.startswith("dropped"))
+        assert counts["frames processed"] + lost == len(sent)
+        images = recorded[f"/{name}/image_raw/compressed"]
+        assert [message.data for message in images] == [message.data for message in sent]
+        shift = stamps(images) - stamps(sent)
+        assert (shift == shift[0]).all()  # time passes as it did
+        truths = recorded[f"/truth/{name}/panoptic"]
+        assert [message.data for message in truths] == [message.data for message in original[f"/truth/{name}/panoptic"]]
+        assert (stamps(truths) == stamps(images)).all()
+        answers = recorded[f"/panoptic_node/{name}/panoptic"]
+        assert len(answers) == counts["frames processed"] == counts["overlays received"]
+        assert set(stamps(answers)) <= set(stamps(images))
+        assert {(message.height, message.width) for message in answers} == {(64, 96)}
+    sheet = cv2.imread(str(tmp_path / "overlay.png"))
+    assert sheet.shape[1] == 3 * 640
+    assert cv2.VideoCapture(str(tmp_path / "overlay.mp4")).read()[1].shape == (64, 2 * 96, 3)
 
 
-def test_ids_are_of_cityscapes_and_instances_are_unique(drive: street.Street) -> None:
-    labels = LabelSet.load("cityscapes")
-    seen = set()
-    for index in (0, 30, 59):
-        values = np.unique(drive.frame(index).ids)
-        classes = values // 1000
-        assert set(classes.tolist()) <= {0, *labels.class_ids.tolist()}
-        instances = values[np.isin(classes, list(labels.thing_ids))] % 1000
-        assert len(set(instances.tolist())) == len(instances)
-        assert (instances > 0).all()
-        seen |= {labels.name_of(int(class_id)) for class_id in classes}
-    stuff = {"road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "sky"}
-    assert seen == {"void", *stuff, "person", "rider", "bicycle", "car", "truck", "bus"}
+def test_no_clock_is_sent_and_times_do_not_go_back(drive: Path) -> None:
+    shots = list(DriveInput(drive).shots())
+    assert "/clock" not in {shot.topic for shot in shots}
+    assert {"/roof/points", "/odom", "/tf", "/tf_static"} <= {shot.topic for shot in shots}
+    times = [shot.when for shot in shots]
+    assert times == sorted(times)
+    assert times[0] == 0
 
 
-def patch(picture: NDArray[np.generic], row: int, column: int) -> NDArray[np.generic]:
-    return picture[row - 2 : row + 3, column - 2 : column + 3]
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+def test_a_bag_that_is_no_drive_is_named(damage: str, drive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.mcap"
+    if damage == "cut":
+        path.write_bytes(drive.read_bytes()[:4000])
+    elif damage == "other":
+        with BagWriter(path, BagMessageTypes()) as bag:
+            bag.write_raw("/chatter", "std_msgs/msg/Header", 0, b"\0\1\0\0" + bytes(13))
+    with pytest.raises(DemoError, match=r"bad\.mcap"):
+        DriveInput(path)
 
 
-def test_what_the_map_says_stands_in_the_picture(drive: street.Street) -> None:
-    seconds = 4.5
-    ego = 8.0 * seconds
-    image, ids = drive.frame(45)
-    places = {
-        "sky": (pixel(0, 60, 200), SKY),
-        "road": (pixel(0, 0, 9), ROAD),
-        "walk": (pixel(-8.4, 0.14, 18), SIDEWALK),
-        "house": (pixel(-11, 8, 20), BUILDING),
-        "car": (pixel(0.15, 0.6, 17 + 8.6 * seconds - ego), CAR),
-        "bus": (pixel(-3.4 + 0.9, 0.62, 82 - 7 * seconds - ego), BUS),
-        "green light": (pixel(4.28, 2.8, 58 - ego), TRAFFIC_LIGHT),
-    }
-    colors = {}
-    for name, (place, class_id) in places.items():
-        assert (patch(ids, *place) // 1000 == class_id).all(), name
-        colors[name] = patch(image, *place).reshape(-1, 3).mean(axis=0)
-    blue, green, red = colors["sky"]
-    assert blue > green > red
-    assert np.ptp(colors["road"]) < 25  # grey
-    blue, green, red = colors["bus"]
-    assert red > green > 1.5 * blue  # yellow
-    blue, green, red = colors["green light"]
-    assert green > 1.5 * max(blue, red)
-
-
-def test_what_stands_comes_nearer(drive: street.Street) -> None:
-    areas = [np.count_nonzero(drive.frame(index).ids // 1000 == BUS) for index in (0, 20, 40, 50)]
-    assert areas == sorted(areas)
-    assert 100 < areas[0] < areas[-1] / 20
-
-
-def test_stamps_are_read_from_serialized_messages() -> None:
-    serialization = pytest.importorskip("rclpy.serialization", reason="needs rclpy")
-    import exchange
-    from sensor_msgs.msg import Image
-
-    message = Image()
+def test_stamps_of_serialized_messages() -> None:
+    message = Image(encoding="mono8", data=b"abc")
     message.header.stamp.sec, message.header.stamp.nanosec = 1_795_221_764, 178_376_126
     message.header.frame_id = "camera"
-    assert exchange.header_stamp(serialization.serialize_message(message)) == 1_795_221_764_178_376_126
+    data = bytes(serialize_message(message))
+    assert header_stamp(data) == 1_795_221_764_178_376_126
+    later = deserialize_message(with_header_stamp(data, 1_800_000_001_000_000_002), Image)
+    message.header.stamp.sec, message.header.stamp.nanosec = 1_800_000_001, 2
+    assert later == message
 
 
 def test_a_value_that_left_the_diagnostics_is_the_last_known() -> None:
-    pytest.importorskip("rclpy", reason="needs rclpy")
-    import exchange
-    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-
     def diagnostics(level: bytes, **values: str) -> DiagnosticArray:
         pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         return DiagnosticArray(status=[DiagnosticStatus(level=level, name="panoptic_node: camera", values=pairs)])
 
-    record = exchange.Record()
+    record = Record()
     record.diagnose(diagnostics(DiagnosticStatus.ERROR, processed="1", age="3.5"))
     record.diagnose(diagnostics(DiagnosticStatus.OK, processed="2", age=""))
     status = record.status("camera")

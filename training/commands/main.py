@@ -39,3 +39,7 @@ def main() -> None:
     It ends with 0; 1 for an error of the user's, said in one line; 2 for arguments that are none; 130 after Ctrl-C.
     """
     app()
+
+
+if __name__ == "__main__":
+    main()

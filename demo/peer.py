@@ -1,0 +1,195 @@
+"""The other end of DDS: it sends what sensors send, and records what the node answers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from exchange import NODE
+from inputs import LATCHED, TF, Input, Shot
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.serialization import deserialize_message, serialize_message
+from stamps import header_stamp, with_header_stamp
+
+from panoptic_ros import messages
+from panoptic_ros.bags import BagWriter
+from panoptic_ros.messages import NANOSECONDS
+from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+
+LABEL_INFO, DIAGNOSTICS = f"/{NODE}/{LABEL_TOPIC}", "/diagnostics"
+DROPPED = "dropped, "  # and the reason: a key of a camera's diagnostics
+RECORDED_INPUTS = ("/image_raw", "/image_raw/compressed", "/camera_info", "/panoptic", f"/truth/{LABEL_TOPIC}")
+
+
+class Status(NamedTuple):
+    """A part of the node as its last diagnostics have it; a value that is not known now is the last that was."""
+
+    is_error: bool = False
+    sentence: str = "no diagnostics came"
+    values: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass
+class Record:
+    """What came of a run.
+
+    Attributes
+    ----------
+    sent:
+        Number of images of each camera.
+    published:
+        Number of messages on each topic of the node.
+    ages:
+        Seconds from the camera's stamp to the arrival of the overlay here, by camera.
+    parts:
+        What the diagnostics said of "model" and of each camera.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    published: Counter[str] = field(default_factory=Counter)
+    ages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    parts: dict[str, Status] = field(default_factory=dict)
+
+    def status(self, part: str) -> Status:
+        return self.parts.get(part, Status())
+
+    def dropped(self, camera: str) -> dict[str, int]:
+        """How many frames of a camera the node dropped, by reason."""
+        values = self.status(camera).values
+        return {key.removeprefix(DROPPED): int(value) for key, value in values.items() if key.startswith(DROPPED)}
+
+    def settled(self, camera: str) -> bool:
+        """Whether the node has answered or dropped each frame of a camera, and every answer is here."""
+        values = self.status(camera).values
+        received, processed = int(values.get("received", 0)), int(values.get("processed", 0))
+        told = 0 < received <= processed + sum(self.dropped(camera).values())
+        return told and len(self.ages[camera]) >= processed
+
+    def diagnose(self, message: DiagnosticArray) -> None:
+        """Take what a message of the node's diagnostics says."""
+        for status in message.status:
+            part = status.name.removeprefix(f"{NODE}: ")
+            values = dict(self.status(part).values) | {pair.key: pair.value for pair in status.values if pair.value}
+            self.parts[part] = Status(status.level == DiagnosticStatus.ERROR, status.message, values)
+
+
+def outputs(cameras: Iterable[str]) -> dict[str, str]:
+    """The type of each topic that the node publishes for some cameras."""
+    of_cameras = {f"/{NODE}/{name}/{topic}": kind for name in cameras for topic, kind in CAMERA_TOPICS.items()}
+    return of_cameras | {LABEL_INFO: LABEL_TYPE, DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray"}
+
+
+class Peer(Node):
+    """Sends the messages of an `Input`, stamped as if they were measured now, and records them and the answers.
+
+    Parameters
+    ----------
+    source:
+        What is sent.
+    bag:
+        Where everything that the node publishes goes, and of what is sent the images and their truth.
+    """
+
+    def __init__(self, source: Input, bag: BagWriter) -> None:
+        super().__init__("demo")
+        self.record = Record()
+        self._source, self._bag = source, bag
+        self._types = messages.RosMessageTypes()
+        self._camera_of = {topic: name for name, topic in source.cameras.items()}
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        self._senders: dict[str, Publisher | None] = {}
+        for topic in source.cameras.values():
+            self._senders[topic] = self._sender(topic, _image_kind(topic))
+        for topic, kind in outputs(source.cameras).items():
+            if self._types.has(kind):  # the node does without vision_msgs too, and says so
+                self.create_subscription(self._kind(kind), topic, self._recorder(topic, kind), _qos(topic), raw=True)
+
+    def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Take messages for some seconds, or until a condition holds; returns whether it does."""
+        end = self.now() + int(seconds * NANOSECONDS)
+        while not until():
+            left = (end - self.now()) / NANOSECONDS
+            if left <= 0:
+                return False
+            self._executor.spin_once(timeout_sec=min(left, 0.05))
+        return True
+
+    def connected(self) -> bool:
+        """Whether the node listens to all cameras."""
+        senders = [self._senders[topic] for topic in self._source.cameras.values()]
+        return all(sender is not None and sender.get_subscription_count() > 0 for sender in senders)
+
+    def send(self, shot: Shot, start: int) -> None:
+        """Publish a message, stamped as if its first one had been measured at `start`, ns."""
+        if shot.topic not in self._senders:
+            self._senders[shot.topic] = self._sender(shot.topic, shot.kind)
+        sender = self._senders[shot.topic]
+        if sender is None:
+            return
+        data = self._restamped(shot, start)
+        sender.publish(data)
+        if shot.topic.endswith(RECORDED_INPUTS):
+            self._bag.write_raw(shot.topic, shot.kind, self.now(), data)
+        if shot.topic in self._camera_of:
+            self.record.sent[self._camera_of[shot.topic]] += 1
+
+    def now(self) -> int:
+        """Nanoseconds since the epoch."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def _sender(self, topic: str, kind: str) -> Publisher | None:
+        """What publishes on a topic; None if there are no messages of that type here."""
+        if not self._types.has(kind):
+            return None
+        return self.create_publisher(
+            self._kind(kind), topic, _qos(topic) if topic in LATCHED else qos_profile_sensor_data
+        )
+
+    def _restamped(self, shot: Shot, start: int) -> bytes:
+        if shot.kind != TF:
+            return with_header_stamp(shot.data, start + shot.stamp)
+        message = deserialize_message(shot.data, self._kind(TF))
+        stamp = messages.make_header(self._types, start + shot.stamp, "").stamp
+        for transform in message.transforms:
+            transform.header.stamp = stamp
+        return bytes(serialize_message(message))
+
+    def _kind(self, name: str) -> type:
+        return type(self._types.make(name))
+
+    def _recorder(self, topic: str, kind: str) -> Callable[[bytes], None]:
+        prefix, _, rest = topic.removeprefix(f"/{NODE}/").partition("/")
+        aged = prefix if rest == "overlay" else ""
+
+        def receive(data: bytes) -> None:
+            arrival = self.now()
+            self._bag.write_raw(topic, kind, arrival, data)
+            self.record.published[topic] += 1
+            if aged:
+                self.record.ages[aged].append((arrival - header_stamp(data)) / NANOSECONDS)
+            elif topic == DIAGNOSTICS:
+                self.record.diagnose(deserialize_message(data, DiagnosticArray))
+
+        return receive
+
+
+def _image_kind(topic: str) -> str:
+    return "sensor_msgs/msg/CompressedImage" if topic.endswith("/compressed") else "sensor_msgs/msg/Image"
+
+
+def _qos(topic: str) -> QoSProfile:
+    latched = topic in (LABEL_INFO, *LATCHED)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=100,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )

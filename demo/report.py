@@ -1,0 +1,185 @@
+"""What the demo shows of a run: pictures, a video, and tables of counts and times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from exchange import NODE
+from inputs import TRUTH, Input
+from numpy.typing import NDArray
+from peer import Record
+from rich.console import Console
+from rich.table import Table
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from panoptic_ros import messages
+from panoptic_ros.drawing import OverlayPainter
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages import NANOSECONDS
+from panoptic_ros.messages.topics import CAMERA_TOPICS
+
+LABELS = "cityscapes"  # of the drive's truth
+SHEET_ROWS, SHEET_WIDTH = 4, 640
+Picture = NDArray[np.uint8]
+
+console = Console()
+
+
+def read(bag: Path, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
+    """Topic, log time (ns) and message of everything on some topics."""
+    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        wanted = [connection for connection in reader.connections if connection.topic in topics]
+        for connection, time, data in reader.messages(connections=wanted) if wanted else ():
+            yield connection.topic, time, reader.deserialize(data, connection.msgtype)
+
+
+def overlay_topics(source: Input) -> dict[str, str]:
+    """The camera of each topic with overlays."""
+    return {f"/{NODE}/{name}/overlay": name for name in source.cameras}
+
+
+def write_video(bag: Path, source: Input, path: Path) -> None:
+    """The overlays of all cameras side by side, at the pace of the cameras: each stays until the next one."""
+    cameras = overlay_topics(source)
+    video, frame_time, written, begin = None, NANOSECONDS / source.rate, 0, 0
+    shown: dict[str, Picture] = {}
+    for topic, time, message in read(bag, cameras):
+        if video is not None:
+            for _ in range(written, int((time - begin) / frame_time)):
+                video.write(np.hstack(list(shown.values())))
+                written += 1
+        shown[cameras[topic]] = messages.image_to_bgr(message)
+        if video is None and len(shown) == len(cameras):
+            shown = {name: shown[name] for name in source.cameras}  # from left to right
+            height, begin = min(picture.shape[0] for picture in shown.values()), time
+            width = sum(picture.shape[1] for picture in shown.values())
+            video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), source.rate, (width, height))
+    if video is not None:
+        video.write(np.hstack(list(shown.values())))
+        video.release()
+
+
+def write_sheet(bag: Path, source: Input, record: Record, path: Path) -> None:
+    """Some frames in rows: the camera's picture, the published overlay, and the truth."""
+    cameras = overlay_topics(source)
+    keys = [(cameras[topic], messages.nanoseconds(message.header.stamp)) for topic, _, message in read(bag, cameras)]
+    chosen = [keys[index] for index in np.linspace(0, len(keys) - 1, min(SHEET_ROWS, len(keys))).astype(int)]
+    labels = LabelSet.load(LABELS)
+    paint = OverlayPainter(labels)
+    kinds = {topic: ("image", name) for name, topic in source.cameras.items()}
+    kinds |= {topic: ("overlay", name) for topic, name in cameras.items()}
+    kinds |= {f"{TRUTH}{name}/panoptic": ("truth", name) for name in source.cameras}
+    found: dict[tuple[str, int], dict[str, Any]] = {key: {} for key in chosen}
+    for topic, _, message in read(bag, kinds):
+        kind, name = kinds[topic]
+        key = name, messages.nanoseconds(message.header.stamp)
+        if key in found:
+            found[key][kind] = message
+    titles = ["the camera's frame", f"what the node published ({worth(record.status('model').values)})"]
+    titles += ["the truth: a perfect network's answer"] * source.has_truth
+    rows = []
+    for key in chosen:
+        frame = messages.image_to_bgr(found[key]["image"])
+        columns = [frame, messages.image_to_bgr(found[key]["overlay"])]
+        if source.has_truth:
+            columns.append(paint(frame, messages.segmentation_from_messages(found[key]["truth"], None, labels)))
+        size = (SHEET_WIDTH, round(SHEET_WIDTH * frame.shape[0] / frame.shape[1]))
+        rows.append(np.hstack([cv2.resize(column, size, interpolation=cv2.INTER_AREA) for column in columns]))
+    header = np.full((32, rows[0].shape[1], 3), 32, dtype=np.uint8)
+    for column, title in enumerate(titles):
+        where = (column * SHEET_WIDTH + 10, 22)
+        cv2.putText(header, title, where, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.imwrite(str(path), np.vstack([header, *rows]))
+
+
+def worth(model: Mapping[str, str]) -> str:
+    """What the network's weights are worth, in two words, from the values of the node's diagnostics."""
+    untrained = model.get("untrained", "nothing")
+    if untrained == "nothing":
+        return "trained network"
+    return "untrained network" if "detector" in untrained else "untrained heads"
+
+
+def figures_of(record: Record, camera: str) -> dict[str, float]:
+    """Counts and times of one camera, from the node's diagnostics and from what arrived here."""
+    values = record.status(camera).values
+    result: dict[str, float] = {
+        "frames sent": record.sent[camera],
+        "frames received by the node": int(values.get("received", 0)),
+        "frames processed": int(values.get("processed", 0)),
+        "overlays received": len(record.ages[camera]),
+    }
+    result |= {f"dropped, {reason}": count for reason, count in record.dropped(camera).items()}
+    result |= {key: float(value) for key, value in values.items() if key.endswith("(ms)") and value}
+    if record.ages[camera]:
+        p50, p99 = np.percentile(np.asarray(record.ages[camera]) * 1e3, (50, 99))
+        result |= {"age at the recorder p50 (ms)": float(p50), "age at the recorder p99 (ms)": float(p99)}
+    return result
+
+
+def report(record: Record, source: Input, out: Path) -> None:
+    """Write the figures, and print them and what they are worth."""
+    figures = {name: figures_of(record, name) for name in source.cameras}
+    (out / "latency.json").write_text(json.dumps(figures, indent=2) + "\n")
+    tables = [_counts(figures), _times(figures)]
+    console.print(*tables, sep="\n")
+    with (out / "latency.txt").open("w") as file:
+        Console(file=file, width=100).print(*tables, sep="\n")
+    console.print(_topics(record, source))
+    model = record.status("model")
+    weights = worth(model.values)
+    if weights != "trained network":
+        meaning = (
+            "stuff stays void and masks are boxes" if weights == "untrained heads" else "what it finds means nothing"
+        )
+        console.print(
+            f"[bold yellow]{weights.capitalize()}[/] ({model.sentence}): the node, its topics and its times are real, "
+            f"but {meaning}."
+        )
+
+
+def _counts(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(title="What the node did with the frames", title_justify="left")
+    table.add_column("frames")
+    for name in figures:
+        table.add_column(name, justify="right")
+    keys = dict.fromkeys(key for values in figures.values() for key in values if not key.endswith("(ms)"))
+    for key in keys:
+        counts = [values.get(key, 0) for values in figures.values()]
+        if any(counts) or not key.startswith("dropped"):
+            table.add_row(key, *(str(count) for count in counts))
+    return table
+
+
+def _times(figures: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(title="Where the time went (ms)", title_justify="left")
+    table.add_column("")
+    for name in figures:
+        for share in ("p50", "p99"):
+            table.add_column(f"{name}\n{share}", justify="right")
+    keys = dict.fromkeys(key for values in figures.values() for key in values if key.endswith(" p50 (ms)"))
+    for key in keys:
+        pairs = [(values.get(key), values.get(key.replace(" p50 ", " p99 "))) for values in figures.values()]
+        table.add_row(
+            key.removesuffix(" p50 (ms)"),
+            *("-" if value is None else f"{value:.1f}" for pair in pairs for value in pair),
+        )
+    return table
+
+
+def _topics(record: Record, source: Input) -> Table:
+    table = Table(title="What was published", title_justify="left")
+    table.add_column("topic")
+    table.add_column("type")
+    for name in source.cameras:
+        table.add_column(name, justify="right")
+    for topic, kind in CAMERA_TOPICS.items():
+        counts = [str(record.published[f"/{NODE}/{name}/{topic}"]) for name in source.cameras]
+        table.add_row(f"/{NODE}/<camera>/{topic}", kind.replace("/msg/", "/"), *counts)
+    return table
