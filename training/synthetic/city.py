@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.scene import Body, Weather
+from panoptic_training.synthetic.signals import signal_lamps
 from panoptic_training.synthetic.static import build_static
 from panoptic_training.synthetic.street import Layout
 from panoptic_training.synthetic.traffic import EGO_WISH, Ego, make_traffic
@@ -121,4 +122,5 @@ def make_world(
     layout = Layout.make(seed, max(EGO_WISH * duration + 20.0, 60.0))
     dark = weather.sun_elevation < 0.1 or weather.fog > 0.008
     traffic = make_traffic(layout, seed, duration, density, lights=dark)
-    return City(build_static(layout, seed), traffic.bodies, weather, duration, layout, traffic.ego)
+    bodies = [*traffic.bodies, *signal_lamps(layout)]
+    return City(build_static(layout, seed), bodies, weather, duration, layout, traffic.ego)
