@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.fleet import WISH
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.scene import Body, Weather
 from panoptic_training.synthetic.signals import signal_lamps
 from panoptic_training.synthetic.static import build_static
 from panoptic_training.synthetic.street import Layout
-from panoptic_training.synthetic.traffic import EGO_WISH, Ego, make_traffic
+from panoptic_training.synthetic.traffic import Ego, make_traffic
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def make_world(
         raise ValueError(f"duration must be a positive number of seconds, got {duration}")
     if weather is None:
         weather = random_weather(np.random.default_rng([seed, 7]), skies)
-    layout = Layout.make(seed, max(EGO_WISH * duration + 20.0, 60.0))
+    layout = Layout.make(seed, max(WISH * duration + 20.0, 60.0))
     dark = weather.sun_elevation < 0.1 or weather.fog > 0.008
     traffic = make_traffic(layout, seed, duration, density, lights=dark)
     bodies = [*traffic.bodies, *signal_lamps(layout)]
