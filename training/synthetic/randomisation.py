@@ -14,7 +14,8 @@ import numpy as np
 from panoptic_training.synthetic.drive import random_numbers
 from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.rig import CameraMount, Rig
+from panoptic_training.synthetic.mounts import CameraMount
+from panoptic_training.synthetic.rig import Rig
 
 # At a variation of 1: metres, and degrees of roll, pitch and yaw.
 HEIGHT, TURN = 0.4, (2.0, 4.0, 15.0)
