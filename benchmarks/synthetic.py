@@ -19,14 +19,15 @@ from rich.table import Table
 
 from panoptic_training.synthetic.city import make_world
 from panoptic_training.synthetic.drive import Drive, random_numbers
-from panoptic_training.synthetic.rig import CameraMount, Lens, LidarMount, Rig
+from panoptic_training.synthetic.mounts import CameraMount, Lens, LidarMount
+from panoptic_training.synthetic.rig import Rig
 
 STEP = 0.1  # seconds between two moments
 
 
 def rig(threads: int) -> Rig:
     """One camera at 640 x 384 with shadows, and a lidar whose scan has about 100 000 rays."""
-    camera = CameraMount("camera", Lens(640, 384, 460.0), (0.6, 0.0, 1.5))
+    camera = CameraMount("camera", (0.6, 0.0, 1.5), lens=Lens(640, 384, 460.0))
     camera = replace(camera, quality=replace(camera.quality, threads=threads))
     return Rig(cameras=(camera,), lidars=(LidarMount("lidar", (0.2, 0.0, 1.9), rings=64, steps=1600),))
 

@@ -9,13 +9,14 @@ import pytest
 from worlds import BoxWorld, street
 
 from panoptic_training.synthetic.drive import NANOSECONDS, CameraSample, Drive, LidarSample, Odometry, stamp_of
-from panoptic_training.synthetic.rig import CameraMount, DepthMount, Lens, LidarMount, OdometrySettings, Rig
+from panoptic_training.synthetic.mounts import CameraMount, DepthMount, Lens, LidarMount
+from panoptic_training.synthetic.rig import OdometrySettings, Rig
 
 SMALL = Lens(64, 48, 50.0)
 RIG = Rig(
-    cameras=(CameraMount("front", SMALL, (1.0, 0.0, 1.5), rate=7.0),),
+    cameras=(CameraMount("front", (1.0, 0.0, 1.5), rate=7.0, lens=SMALL),),
     lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=8, steps=90),),
-    depth_cameras=(DepthMount("depth", SMALL, (1.0, 0.0, 1.0), rate=3.0),),
+    depth_cameras=(DepthMount("depth", (1.0, 0.0, 1.0), rate=3.0, lens=SMALL),),
     odometry=OdometrySettings(rate=20.0),
 )
 

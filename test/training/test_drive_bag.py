@@ -19,25 +19,22 @@ from panoptic_ros.messages import BagMessageTypes, segmentation_from_messages
 from panoptic_ros.recording import Recording
 from panoptic_training.synthetic.bag import LATCHED, POINT, START, STATE, VISIBILITY, DriveMessages, quaternion
 from panoptic_training.synthetic.drive import CameraSample, DepthSample, Drive, LidarSample, OdometrySample, TruthSample
-from panoptic_training.synthetic.production import SLICE, DrivePlan
-from panoptic_training.synthetic.rig import (
-    CameraMount,
-    DepthMount,
-    Lens,
-    LidarMount,
-    OdometrySettings,
-    Rig,
-    TruthSettings,
-    rotation,
-)
+from panoptic_training.synthetic.frames import rotation
+from panoptic_training.synthetic.mounts import CameraMount, DepthMount, Lens, LidarMount
+from panoptic_training.synthetic.production import SLICE, DrivePlan, weather_of
+from panoptic_training.synthetic.rig import OdometrySettings, Rig, TruthSettings
+from panoptic_training.synthetic.weather import RANDOM
 
 LENS = Lens(96, 64, 70.0, distortion=(-0.1, 0.02, 0.001, 0.0, 0.0))
 RIG = Rig(
-    cameras=(CameraMount("front", LENS, (1.0, 0.0, 1.5)), CameraMount("rear", LENS, (-1.0, 0, 1.5), (0, 0, 180.0))),
+    cameras=(
+        CameraMount("front", (1.0, 0.0, 1.5), lens=LENS),
+        CameraMount("rear", (-1.0, 0, 1.5), (0, 0, 180.0), lens=LENS),
+    ),
     lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=8, steps=90),),
     depth_cameras=(
-        DepthMount("depth", LENS, (1.0, 0.0, 1.0)),
-        DepthMount("depth_mm", LENS, (1.0, 0.0, 1.0), encoding="16UC1"),
+        DepthMount("depth", (1.0, 0.0, 1.0), lens=LENS),
+        DepthMount("depth_mm", (1.0, 0.0, 1.0), encoding="16UC1", lens=LENS),
     ),
     odometry=OdometrySettings(rate=20.0, speed_scale=0.05, speed_noise=0.1, yaw_rate_noise=0.05),
     truth=TruthSettings(rate=2.0, size=20.0),
@@ -80,7 +77,8 @@ def topics(bag: Path) -> dict[str, list[Any]]:
 
 @pytest.fixture(scope="module")
 def samples() -> list[Any]:
-    drive, made = Drive(make_world(3, DURATION), RIG, 3, DURATION), []
+    weather = weather_of(3, RANDOM)
+    drive, made = Drive(make_world(3, DURATION, weather), RIG, 3, DURATION), []
     for start in range(0, round(DURATION * 1e9) + 1, SLICE):
         drive.raycaster.forget()
         made += drive.samples(start, start + SLICE)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_training.synthetic.rig import OPTICAL_AXES, Rig, mount, rotation
+from panoptic_training.synthetic.frames import OPTICAL_AXES, mount, rotation
+from panoptic_training.synthetic.rig import Rig
 
 LENS = {"width": 64, "height": 48, "fx": 50.0}
 CAMERA = {"name": "front", "lens": LENS, "position": [1.0, 0.0, 1.5]}

@@ -14,11 +14,10 @@ pytest.importorskip("embreex")
 from panoptic_training.synthetic.barriers import railing  # noqa: E402
 from panoptic_training.synthetic.facades import Frame, Openings, wall  # noqa: E402
 from panoptic_training.synthetic.facets import Facets, surface_uvs  # noqa: E402
-from panoptic_training.synthetic.furniture import build_lamps, light_heads  # noqa: E402
 from panoptic_training.synthetic.lettering import SHOPS, cells  # noqa: E402
 from panoptic_training.synthetic.mesh import Material, Mesh  # noqa: E402
 from panoptic_training.synthetic.roofs import gable_roof, hip_roof  # noqa: E402
-from panoptic_training.synthetic.signs import SignKind, light_head, sign_face  # noqa: E402
+from panoptic_training.synthetic.signs import SignKind, sign_face  # noqa: E402
 from panoptic_training.synthetic.static import build_static  # noqa: E402
 from panoptic_training.synthetic.street import KERB_HEIGHT, Layout  # noqa: E402
 from panoptic_training.synthetic.vegetation import SPECIES, grow_tree, pruned  # noqa: E402
@@ -276,32 +275,6 @@ def test_signs_face_who_they_are_for(kind: SignKind) -> None:
     assert rays.mesh.materials[faces[0]] == Material.SIGN
     faces, _ = rays.cast([[2.0, 1.0, 3.0] - 5 * toward], toward)
     assert rays.mesh.materials[faces[0]] == Material.METAL  # grey from behind
-
-
-def test_lamps_shine_as_the_cycle_says_in_front_of_their_lenses(layout: Layout) -> None:
-    heads = light_heads(layout)
-    assert heads
-    for time in (0.0, 7.0, 19.0, 25.0, 38.5):
-        lamps = build_lamps(layout, time)
-        assert (lamps.classes == 19).all()
-        assert (lamps.materials == Material.LIGHT).all()
-        for head in heads:
-            near = np.linalg.norm(lamps.vertices[lamps.faces].mean(axis=1) - head.center, axis=1) < 0.6
-            colors = {tuple(np.round(c, 2)) for c in lamps.colors[near].astype(float)}
-            shown = layout.light(head.junction, head.road, time)
-            assert shown is not None
-            assert len(colors) == (2 if shown.value == "red and amber" else 1)
-            red, green = (1.0, 0.06, 0.03), (0.05, 0.9, 0.45)
-            assert (red in colors) == shown.value.startswith("red")
-            assert (green in colors) == (shown.value == "green")
-    facets = Facets()
-    head = heads[0]
-    light_head(facets, head.center, head.normal, board=False)
-    both = Rays(Mesh.join([facets.mesh(), build_lamps(layout, 0.0)]))
-    lamp = both.corners[both.mesh.materials == Material.LIGHT].mean(axis=1)
-    lamp = lamp[np.linalg.norm(lamp - head.center, axis=1) < 0.6]
-    faces, _ = both.cast(lamp + 2.0 * head.normal, -head.normal)
-    assert (both.mesh.materials[faces] == Material.LIGHT).all()
 
 
 def test_nothing_stands_on_the_carriageway(layout: Layout, rays: Rays) -> None:

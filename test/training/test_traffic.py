@@ -183,7 +183,8 @@ def test_people_on_a_crossing_are_given_way(layout: Layout, street: traffic.Traf
 
 def test_vehicles_of_a_lane_keep_their_order(layout: Layout, street: traffic.Traffic) -> None:
     cars = [body for body in street.bodies if isinstance(body, Follower) and body.class_id in (26, 27, 28)]
-    on_main = [body.track for body in cars if _lane_of(layout, body.track.path) == 1]
+    ahead = [body.track for body in cars if isinstance(body.track.path, LanePath)]
+    on_main = [track for track in ahead if _lane_of(layout, track.path) == 1]
     assert len(on_main) > 3
     ordered = sorted(on_main, key=lambda track: track.state(0.0)[0])
     for time in TIMES:

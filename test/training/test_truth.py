@@ -9,9 +9,9 @@ import pytest
 from worlds import CAR, PERSON, BoxBody, BoxWorld, at, box, plane
 
 from panoptic_training.synthetic.camera import Camera, Intrinsics
+from panoptic_training.synthetic.frames import OPTICAL_AXES
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.raycast import Raycaster
-from panoptic_training.synthetic.rig import OPTICAL_AXES
 from panoptic_training.synthetic.truth import ViewTruth, object_of, objects_near
 
 LENS = Intrinsics(400, 300, np.array([[300.0, 0, 199.5], [0, 300.0, 149.5], [0, 0, 1]]))

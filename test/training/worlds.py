@@ -108,7 +108,9 @@ def street() -> BoxWorld:
     return BoxWorld(Mesh.join([plane(), building, pole]), bodies)
 
 
-def make_world(seed: int, duration: float, weather: Weather | None = None, density: float = 1.0) -> BoxWorld:
+def make_world(
+    seed: int, duration: float, weather: Weather | None = None, density: float = 1.0, variation: float = 0.0
+) -> BoxWorld:
     """As `panoptic_training.synthetic.city.make_world`: `street` with the parked car somewhere else for each seed."""
     world = street()
     rng = np.random.default_rng(seed)

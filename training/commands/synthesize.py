@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from enum import Enum
@@ -36,18 +36,6 @@ class Layouts(str, Enum):
     CITYSCAPES = "cityscapes"
 
 
-class Weathers(str, Enum):
-    """Light and air."""
-
-    RANDOM = "random"
-    CLEAR = "clear"
-    OVERCAST = "overcast"
-    LOW_SUN = "low_sun"
-    DUSK = "dusk"
-    RAIN = "rain"
-    FOG = "fog"
-
-
 class Transport(str, Enum):
     """How images lie in a bag."""
 
@@ -57,7 +45,14 @@ class Transport(str, Enum):
 
 RigOption = Annotated[str, typer.Option(help="A name in config/rigs, or a path.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=(1 << 31) - 1, help="The same seed makes the same bytes.")]
-WeatherOption = Annotated[Weathers, typer.Option(help="Light and air.")]
+WeatherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND[=SHARE]",
+        help="Light and air: clear, overcast, low_sun, dusk, rain or fog; given several times, several kinds, each as "
+        "often as its share says, as in fog=0.2; random, which is the default: all of them.",
+    ),
+]
 DensityOption = Annotated[float, typer.Option(min=0.0, max=5.0, help="How much traffic: 1 is a usual street.")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="Processes; 0: as many as there are cores.")]
 RestartOption = Annotated[bool, typer.Option(help="Begin anew: discard an unfinished run, replace a finished one.")]
@@ -69,7 +64,7 @@ def drive(
     rig: RigOption = "street",
     seed: SeedOption = 0,
     duration: Annotated[float, typer.Option(min=0.1, max=3600.0, help="Seconds.")] = 60.0,
-    weather: WeatherOption = Weathers.RANDOM,
+    weather: WeatherOption = None,
     density: DensityOption = 1.0,
     images: Annotated[Transport, typer.Option(help="How images lie in the bag.")] = Transport.COMPRESSED,
     workers: WorkersOption = 0,
@@ -82,7 +77,7 @@ def drive(
     from panoptic_ros.messages import BagMessageTypes
     from panoptic_ros.recording import Recording, RecordingError
     from panoptic_training.synthetic.bag import LATCHED
-    from panoptic_training.synthetic.production import SLICE, WEATHERS, DrivePlan
+    from panoptic_training.synthetic.production import SLICE, DrivePlan
 
     with _user_errors(RecordingError):
         plan = DrivePlan(
@@ -90,11 +85,11 @@ def drive(
             rig=_load(rig),
             seed=seed,
             duration=duration,
-            weather=WEATHERS[weather.value],
+            weather=_shares(weather),
             density=density,
             compressed=images is Transport.COMPRESSED,
         )
-        identity = _identity(rig, plan.rig, seed, weather, density) | {
+        identity = _identity(rig, plan.rig, seed, plan.weather, density) | {
             "--duration": str(duration),
             "--images": images.value,
         }
@@ -127,10 +122,10 @@ def dataset(
     images_per_street: Annotated[int, typer.Option(min=1, max=1000, help="Pictures of one street.")] = 10,
     rig: RigOption = "single",
     variation: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much the cameras' places and lenses vary between streets.")
+        float, typer.Option(min=0.0, max=1.0, help="How far cameras and colours differ between streets.")
     ] = 0.0,
     seed: SeedOption = 0,
-    weather: WeatherOption = Weathers.RANDOM,
+    weather: WeatherOption = None,
     density: DensityOption = 1.0,
     workers: WorkersOption = 0,
     restart: RestartOption = False,
@@ -141,7 +136,7 @@ def dataset(
     """
     from panoptic_ros.labels import LabelSet
     from panoptic_training.synthetic.datasets import LAYOUTS, DatasetError, DatasetFolder
-    from panoptic_training.synthetic.production import LABELS, WEATHERS, DatasetPlan
+    from panoptic_training.synthetic.production import LABELS, DatasetPlan
 
     with _user_errors(DatasetError):
         if not split.isalnum():
@@ -153,13 +148,13 @@ def dataset(
             split=split,
             images=images,
             images_per_street=images_per_street,
-            weather=WEATHERS[weather.value],
+            weather=_shares(weather),
             density=density,
             variation=variation,
         )
         if not plan.rig.cameras:
             raise ConfigurationError(f"{rig}: has no cameras, of which a data set's images are")
-        identity = _identity(rig, plan.rig, seed, weather, density) | {
+        identity = _identity(rig, plan.rig, seed, plan.weather, density) | {
             "--layout": layout.value,
             "--images": str(images),
             "--images-per-street": str(images_per_street),
@@ -191,12 +186,21 @@ def _load(name: str) -> Rig:
     return Rig.load(name)
 
 
-def _identity(name: str, rig: Rig, seed: int, weather: Weathers, density: float) -> dict[str, str]:
+def _shares(words: list[str] | None) -> dict[str, float]:
+    from panoptic_training.synthetic.weather import weather_shares
+
+    try:
+        return weather_shares(words or ["random"])
+    except ValueError as error:
+        raise ConfigurationError(f"--weather: {error}") from None
+
+
+def _identity(name: str, rig: Rig, seed: int, weather: Mapping[str, float], density: float) -> dict[str, str]:
     """What the result depends on; all numbers of the rig are in its representation."""
     return {
         "--rig": f"{name} ({hashlib.sha256(repr(rig).encode()).hexdigest()[:16]})",
         "--seed": str(seed),
-        "--weather": weather.value,
+        "--weather": " ".join(f"{kind}={share:.6g}" for kind, share in weather.items()),
         "--density": str(density),
         "panoptic_ros": __version__,
     }

@@ -38,7 +38,8 @@ from panoptic_training.synthetic.drive import (
     Sample,
     TruthSample,
 )
-from panoptic_training.synthetic.rig import BASE, MAP, ODOM, OPTICAL, OdometrySettings, Rig
+from panoptic_training.synthetic.frames import BASE, MAP, ODOM, OPTICAL
+from panoptic_training.synthetic.rig import OdometrySettings, Rig
 from panoptic_training.synthetic.top_view import TopView
 from panoptic_training.synthetic.truth import ObjectTruth, SeenObject
 

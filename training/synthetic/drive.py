@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.camera import Camera, CameraFrame
+from panoptic_training.synthetic.frames import rotation
 from panoptic_training.synthetic.lidar import LidarScan
+from panoptic_training.synthetic.mounts import CameraMount, DepthMount, LidarMount
 from panoptic_training.synthetic.raycast import Raycaster
-from panoptic_training.synthetic.rig import CameraMount, DepthMount, LidarMount, OdometrySettings, Rig, rotation
+from panoptic_training.synthetic.rig import OdometrySettings, Rig
 from panoptic_training.synthetic.scene import World
 from panoptic_training.synthetic.top_view import TopView, TopViewTruth
 from panoptic_training.synthetic.truth import ObjectTruth, SeenObject, ViewTruth, objects_near

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.agents import Agent, Crosser, Maker, Plan
 from panoptic_training.synthetic.motion import (
     Follower,
     Path,
@@ -16,7 +17,6 @@ from panoptic_training.synthetic.motion import (
     walker_size,
 )
 from panoptic_training.synthetic.people import PERSON, Figure, random_figure
-from panoptic_training.synthetic.simulation import Agent, Crosser, Maker, Plan
 from panoptic_training.synthetic.skeleton import standing
 from panoptic_training.synthetic.street import KERB_HEIGHT, Crossing, Layout, Walk, planar_pose
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,18 +10,17 @@ from panoptic_training.synthetic.facades import Frame
 from panoptic_training.synthetic.facets import UP, Facets, srgb
 from panoptic_training.synthetic.lots import arm_places, keep_clear
 from panoptic_training.synthetic.mesh import Material, Mesh
+from panoptic_training.synthetic.signals import KERBSIDE, LightHead, light_heads
 from panoptic_training.synthetic.signs import (
     POLE,
     SignKind,
     light_head,
-    light_lamps,
     sign_face,
     sign_post,
     street_name,
 )
 from panoptic_training.synthetic.street import (
     CROSS_LENGTH,
-    CROSSING_WIDTH,
     KERB_HEIGHT,
     Block,
     BusStop,
@@ -32,52 +29,9 @@ from panoptic_training.synthetic.street import (
     Road,
 )
 
-_KERBSIDE = 0.5  # metres from the kerb to the line of posts
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LightHead:
-    """One traffic light: where its middle is, where it looks (both (3,)), and for whom it shines."""
-
-    center: NDArray[np.float64]
-    normal: NDArray[np.float64]
-    junction: int
-    road: int
-    high: bool  # it hangs above the lane
-
-
-def light_heads(layout: Layout) -> list[LightHead]:
-    """All heads: beside each stop line, and for the main street above the lane behind the junction too."""
-    heads = []
-    for stop in layout.stop_lines:
-        if stop.junction < 0 or not layout.junctions[stop.junction].signalised:
-            continue
-        lane = layout.lanes[stop.lane]
-        road, direction = layout.roads[lane.road], lane.direction
-        s = float(layout.road_s(lane, stop.s)) + direction * 0.4
-        d = -direction * (_kerb(layout, road, s, -direction) + _KERBSIDE)
-        toward = -direction * road.pose(s, 0.0)[:3, 0]
-        heads.append(LightHead(road.place(s, d, KERB_HEIGHT + 2.75), toward, stop.junction, road.index, False))
-        if road.index == 0:
-            junction = layout.junctions[stop.junction]
-            far = junction.s + direction * (junction.half_width + 2.2 + CROSSING_WIDTH + 3.0)
-            over = lane.offset - direction * 0.6
-            heads.append(LightHead(road.place(far, over, 5.6), toward, stop.junction, 0, True))
-    return heads
-
-
-def build_lamps(layout: Layout, time: float) -> Mesh:
-    """The lamps of all traffic lights that shine at `time`, each a disc a few millimetres before its lens."""
-    facets = Facets()
-    for head in light_heads(layout):
-        shown = layout.light(head.junction, head.road, time)
-        if shown is not None:
-            light_lamps(facets, head.center, head.normal, shown)
-    return facets.mesh()
-
 
 def build_furniture(layout: Layout, rng: np.random.Generator) -> Mesh:
-    """Everything but the lamps that shine."""
+    """Everything but the lamps of traffic lights, which change: see `signals`."""
     facets = Facets()
     steel = srgb(*rng.choice([[96, 102, 104], [60, 66, 64], [140, 144, 146]]))
     old = bool(rng.random() < 0.35)
@@ -96,21 +50,13 @@ def build_furniture(layout: Layout, rng: np.random.Generator) -> Mesh:
     return facets.mesh()
 
 
-def _kerb(layout: Layout, road: Road, s: float, side: int) -> float:
-    """Distance of a road's kerb from its centre line."""
-    if road.index:
-        return layout.junctions[road.index - 1].half_width
-    block = layout.block_at(s, 1 if side > 0 else -1)
-    return block.kerb if block is not None else road.lane_width
-
-
 def _lamps(facets: Facets, layout: Layout, block: Block, steel: NDArray[np.float64], old: bool) -> None:
     """Every 26 m, those of the two sides between each other."""
     taken = keep_clear(layout, block)
     begin = block.s0 + (9.5 if block.side > 0 else 16.0)
     for s in np.arange(begin, block.s1 - 8.0, 17.0 if old else 26.0):
         at = s + (4.5 if any(a < s < b for a, b in taken) else 0.0) + 0.9
-        _lamp(facets, layout.main, at, block.side * (block.kerb + _KERBSIDE), steel, old)
+        _lamp(facets, layout.main, at, block.side * (block.kerb + KERBSIDE), steel, old)
 
 
 def _lamp(facets: Facets, road: Road, s: float, d: float, steel: NDArray[np.float64], old: bool) -> None:
@@ -150,7 +96,7 @@ def _light(facets: Facets, layout: Layout, head: LightHead, steel: NDArray[np.fl
     road = layout.main
     s, d = (float(v[0]) for v in road.curve.project(back[None, :2]))
     side = int(np.sign(d))
-    foot = road.place(s, side * (_kerb(layout, road, s, side) + _KERBSIDE), KERB_HEIGHT) - 0.1 * head.normal
+    foot = road.place(s, side * (layout.kerb_at(road, s, side) + KERBSIDE), KERB_HEIGHT) - 0.1 * head.normal
     top = np.array([*foot[:2], back[2] + 0.2])
     reach = np.array([*back[:2], top[2]]) - 0.1 * head.normal
     facets.bars(foot - 0.1 * UP, top + 0.3 * UP, 0.11, POLE, Material.METAL, steel, sides=10, end_radii=0.08)
@@ -196,13 +142,13 @@ def _corners(facets: Facets, layout: Layout, junction: Junction, rng: np.random.
     barrier = str(rng.choice(["railing", "bollards", "none"])) if junction.index else "railing"
     for arm in (1, -1):
         if not junction.signalised:
-            kerb = max(_kerb(layout, main, junction.s + e * (junction.half_width + 1), arm) for e in (-1, 1))
+            kerb = max(layout.kerb_at(main, junction.s + e * (junction.half_width + 1), arm) for e in (-1, 1))
             s, side = CROSS_LENGTH + arm * (kerb + 2.6), 1 if arm > 0 else -1
             # traffic towards the junction keeps to its right: the arm's outer side as seen along the cross street
             sign_post(facets, road.place(s, side * (junction.half_width + 0.5), KERB_HEIGHT), arm * left, [kind])
         for end in (-1, 1):
             s = junction.s + end * (junction.half_width + 2.3)
-            kerb = _kerb(layout, main, s, arm)
+            kerb = layout.kerb_at(main, s, arm)
             if arm == end and rng.random() < 0.8:
                 street_name(facets, main.place(s, arm * (kerb + 2.3), KERB_HEIGHT), [forward, left])
             start = junction.s + end * (junction.half_width + 7.4)

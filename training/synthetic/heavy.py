@@ -7,14 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from panoptic_training.synthetic.heavy_details import AMBER, band, door, lamps, plate, screen, sign
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.shells import (
     BLACK_PLASTIC,
     COARSE,
     DARK,
     GLASS,
-    HEAD,
-    HEAD_GLOW,
     TAIL,
     TAIL_GLOW,
     Shell,
@@ -26,7 +25,6 @@ from panoptic_training.synthetic.vehicles import Rolling, rolling
 TRUCK, BUS, TRAIN = 27, 28, 31
 
 _STEEL: Color = (0.3, 0.3, 0.31)
-_AMBER: Color = (1.0, 0.45, 0.05)
 
 _BUS = Shell(
     11.8, 2.55, 3.05,
@@ -87,16 +85,16 @@ def bus(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolling
         stripe,
     )
     low, high = 0.42 * height, 0.81 * height
-    _band(skin, -0.485 * length, 0.45 * length, low, high, panes=7)
+    band(skin, -0.485 * length, 0.45 * length, low, high, panes=7)
     for x in (0.425 * length, 0.02 * length, -0.36 * length)[: 3 if variant % 2 else 2]:
-        _door(skin, x - 0.1, 1.3, 0.36, high, sides=(-1,))
+        door(skin, x - 0.1, 1.3, 0.36, high, sides=(-1,))
     # driver's window and windscreen in one dark front
-    _screen(skin, 1, 0.37 * height, 0.83 * height, 0.94 * half, 0.0)
-    _screen(skin, -1, 0.5 * height, 0.8 * height, 0.8 * half, 0.0)
-    _sign(skin, 1, 0.875 * height, 0.66 * half)
-    _sign(skin, -1, 0.87 * height, 0.3 * half)
-    _lamps(skin, 1, 0.62, 0.2, half, lights)
-    _lamps(skin, -1, 0.75, 0.34, half, lights)
+    screen(skin, 1, 0.37 * height, 0.83 * height, 0.94 * half, 0.0)
+    screen(skin, -1, 0.5 * height, 0.8 * height, 0.8 * half, 0.0)
+    sign(skin, 1, 0.875 * height, 0.66 * half)
+    sign(skin, -1, 0.87 * height, 0.3 * half)
+    lamps(skin, 1, 0.62, 0.2, half, lights)
+    lamps(skin, -1, 0.75, 0.34, half, lights)
     skin.paint(
         [(-0.6 * half, 0.5), (0.6 * half, 0.5), (0.6 * half, 1.05), (-0.6 * half, 1.05)],
         0,
@@ -105,8 +103,8 @@ def bus(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolling
         DARK,
         (-np.inf, 0),
     )
-    _plate(skin, 1, 0.45)
-    _plate(skin, -1, 0.42)
+    plate(skin, 1, 0.45)
+    plate(skin, -1, 0.42)
     mirror = tube(
         [
             (0.49 * length, half - 0.05, 2.6),
@@ -141,9 +139,9 @@ def tram(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rollin
         (joints[0] + 0.35, joints[1] - 0.35),
         (joints[1] + 0.35, 0.43 * length),
     ):
-        _band(skin, start, end, low, high, panes=4)
+        band(skin, start, end, low, high, panes=4)
     for x in (-0.36, -0.22, 0.0, 0.22, 0.36):
-        _door(skin, x * length, 1.35, 0.35, high, sides=(1, -1))
+        door(skin, x * length, 1.35, 0.35, high, sides=(1, -1))
     for x in joints:
         skin.sides(
             [(x - 0.3, 0.0), (x + 0.3, 0.0), (x + 0.3, 3.12), (x - 0.3, 3.12)], Material.RUBBER, (0.03, 0.03, 0.032)
@@ -156,9 +154,9 @@ def tram(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rollin
             (0.03, 0.03, 0.032),
         )
     for side in (1, -1):
-        _screen(skin, side, 0.4 * height, 0.8 * height, 0.88 * half, 0.1)
-        _sign(skin, side, 0.86 * height, 0.5 * half)
-        _lamps(skin, side, 0.85, 0.22, 0.92 * half, lights)
+        screen(skin, side, 0.4 * height, 0.8 * height, 0.88 * half, 0.1)
+        sign(skin, side, 0.86 * height, 0.5 * half)
+        lamps(skin, side, 0.85, 0.22, 0.92 * half, lights)
     unit = rounded_box((3.6, 1.6, 0.4), (0, 0, height + 0.15), Material.METAL, (0.35, 0.36, 0.37), 0.2)
     units = [at(unit, x) for x in (-0.3 * length, 0.0, 0.33 * length)]
     knee, top = (0.11 * length + 1.0, 0.0, height + 0.75), (0.11 * length, 0.0, height + 1.4)
@@ -190,7 +188,7 @@ def truck(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolli
     pane = surface.pane(0.36 * _CAB.length, -0.22 * _CAB.length, 0.04, 0.16, 0.12)
     if pane is not None:
         skin.sides(pane, Material.GLASS, GLASS)
-    _screen(skin, 1, 0.56 * height, 0.86 * height, 0.9 * half, 0.06)
+    screen(skin, 1, 0.56 * height, 0.86 * height, 0.9 * half, 0.06)
     skin.paint(
         [(-0.62 * half, 0.75), (0.62 * half, 0.75), (0.66 * half, 1.35), (-0.66 * half, 1.35)],
         0,
@@ -208,10 +206,10 @@ def truck(variant: int = 0, lights: bool = False, coarse: bool = False) -> Rolli
             _STEEL,
             (0, np.inf),
         )
-    _lamps(skin, 1, 0.6, 0.22, half, lights)
-    _plate(skin, 1, 0.55)
-    door = [(0.26 * _CAB.length, 0.95), (0.26 * _CAB.length, 1.5)]
-    skin.line(door, 0.02, (0.01, 0.01, 0.011))
+    lamps(skin, 1, 0.6, 0.22, half, lights)
+    plate(skin, 1, 0.55)
+    joint = [(0.26 * _CAB.length, 0.95), (0.26 * _CAB.length, 1.5)]
+    skin.line(joint, 0.02, (0.01, 0.01, 0.011))
     skin.line([(-0.27 * _CAB.length, 1.2), (-0.27 * _CAB.length, 2.4)], 0.02, (0.01, 0.01, 0.011))
     x, y = 0.33 * _CAB.length, half + 0.08
     mirrors = [
@@ -301,101 +299,5 @@ def _load(kind: str, back: float, head: float, body: Color, rng: np.random.Gener
     drum = rounded_box((long - 0.9, 2.45, high), (middle + 0.45, 0, 1.0 + high / 2), Material.CAR_PAINT, body, 0.16)
     hopper = rounded_box((1.5, 2.4, 2.3), (back + 0.79, 0, 0.75 + 1.2), Material.CAR_PAINT, body, 0.3)
     mouth = box((0.06, 1.9, 1.0), (back + 0.02, 0, 1.5), Material.PLASTIC, DARK)
-    beacon = box((0.15, 0.3, 0.12), (back + 0.6, 0.8, 3.16), Material.LIGHT, _AMBER)
+    beacon = box((0.15, 0.3, 0.12), (back + 0.6, 0.8, 3.16), Material.LIGHT, AMBER)
     return [drum, hopper, mouth, beacon]
-
-
-def _band(skin: Skin, back: float, ahead: float, low: float, high: float, panes: int) -> None:
-    """A row of side windows: one dark band, and the panes of glass in it."""
-    outline = [(back, low), (ahead, low), (ahead, high), (back, high)]
-    if skin.finest > 0:
-        skin.sides(outline, Material.GLASS, GLASS)
-        return
-    skin.sides(outline, Material.PLASTIC, DARK)
-    step = (ahead - back) / panes
-    for index in range(panes):
-        a, b = back + index * step + 0.05, back + (index + 1) * step - 0.05
-        skin.sides([(a, low + 0.05), (b, low + 0.05), (b, high - 0.05), (a, high - 0.05)], Material.GLASS, GLASS)
-
-
-def _door(skin: Skin, x: float, width: float, low: float, high: float, sides: tuple[int, ...]) -> None:
-    """A door with two glass wings."""
-    for side in sides:
-        zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-        a, b = x - width / 2, x + width / 2
-        skin.paint([(a, low), (b, low), (b, high), (a, high)], 1, side, Material.PLASTIC, (0.03, 0.03, 0.032), zone)
-        for start, end in ((a + 0.06, x - 0.03), (x + 0.03, b - 0.06)):
-            skin.paint(
-                [(start, low + 0.12), (end, low + 0.12), (end, high - 0.06), (start, high - 0.06)],
-                1,
-                side,
-                Material.GLASS,
-                GLASS,
-                zone,
-            )
-
-
-def _screen(skin: Skin, side: int, low: float, high: float, half: float, taper: float) -> None:
-    zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    for inset, material, color in ((0.0, Material.PLASTIC, DARK), (0.04, Material.GLASS, GLASS)):
-        wide = half - inset
-        skin.paint(
-            [(-wide, low + inset), (wide, low + inset), (wide - taper, high - inset), (taper - wide, high - inset)],
-            0,
-            side,
-            material,
-            color,
-            zone,
-        )
-
-
-def _sign(skin: Skin, side: int, z: float, half: float) -> None:
-    """Line number and destination, as amber blocks on black."""
-    zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    skin.paint(
-        [(-half - 0.05, z - 0.13), (half + 0.05, z - 0.13), (half + 0.05, z + 0.13), (-half - 0.05, z + 0.13)],
-        0,
-        side,
-        Material.PLASTIC,
-        DARK,
-        zone,
-    )
-    left = half * np.sign(side)  # of somebody who reads it
-    for start, end in ((0.04, 0.2), (0.32, 0.55), (0.6, 0.92)):
-        a, b = left * (1 - 2 * start), left * (1 - 2 * end)
-        skin.paint([(a, z - 0.07), (b, z - 0.07), (b, z + 0.07), (a, z + 0.07)], 0, side, Material.LIGHT, _AMBER, zone)
-
-
-def _lamps(skin: Skin, side: int, low: float, tall: float, half: float, lights: bool) -> None:
-    zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    shining, dull = (HEAD_GLOW, HEAD) if side > 0 else (TAIL_GLOW, TAIL)
-    material, color = (Material.LIGHT, shining) if lights else (Material.PLASTIC, dull)
-    outline = [(0.68 * half, low), (0.93 * half, low), (0.93 * half, low + tall), (0.68 * half, low + tall * 0.8)]
-    skin.both(outline, 0, side, Material.PLASTIC, DARK, zone)
-    inner = [
-        (0.72 * half, low + 0.03),
-        (0.89 * half, low + 0.03),
-        (0.89 * half, low + tall - 0.04),
-        (0.72 * half, low + tall * 0.8 - 0.04),
-    ]
-    skin.both(inner, 0, side, material, color, zone)
-
-
-def _plate(skin: Skin, side: int, z: float) -> None:
-    zone = (0.0, np.inf) if side > 0 else (-np.inf, 0.0)
-    skin.paint(
-        [(-0.26, z - 0.055), (0.26, z - 0.055), (0.26, z + 0.055), (-0.26, z + 0.055)],
-        0,
-        side,
-        Material.SIGN,
-        (0.72, 0.72, 0.7),
-        zone,
-    )
-    skin.paint(
-        [(-0.2, z - 0.03), (0.2, z - 0.03), (0.2, z + 0.03), (-0.2, z + 0.03)],
-        0,
-        side,
-        Material.SIGN,
-        (0.12, 0.12, 0.12),
-        zone,
-    )

@@ -6,9 +6,8 @@ the same on any number of processes, and in a run that was interrupted.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +19,10 @@ from panoptic_ros.segmentation import PanopticSegmentation
 from panoptic_training.synthetic.bag import DriveMessages
 from panoptic_training.synthetic.datasets import FrameFiles, LabelledFrame
 from panoptic_training.synthetic.drive import NANOSECONDS, Drive, random_numbers
-from panoptic_training.synthetic.rig import CameraMount, Rig
+from panoptic_training.synthetic.randomisation import varied_rig
+from panoptic_training.synthetic.rig import Rig
 from panoptic_training.synthetic.scene import Weather, World
+from panoptic_training.synthetic.weather import RANDOM, random_weather
 
 LABELS = "cityscapes"
 SLICE = NANOSECONDS // 2
@@ -30,22 +31,16 @@ SLICE = NANOSECONDS // 2
 MOMENT = 2.0
 """Seconds between two moments of a street in a data set, on average."""
 
-WEATHERS: dict[str, Weather | None] = {
-    "random": None,
-    "clear": Weather(sun_elevation=0.8, cloudiness=0.1),
-    "overcast": Weather(sun_elevation=0.6, cloudiness=1.0, fog=0.001),
-    "low_sun": Weather(sun_elevation=0.2, sun_azimuth=0.8, cloudiness=0.2),
-    "dusk": Weather(sun_elevation=0.0, cloudiness=0.4),
-    "rain": Weather(sun_elevation=0.5, cloudiness=1.0, fog=0.003, wetness=1.0),
-    "fog": Weather(sun_elevation=0.5, cloudiness=1.0, fog=0.02),
-}
-"""By the names of the command line; of `random`, each world has its own."""
+
+def weather_of(seed: int, shares: Mapping[str, float]) -> Weather:
+    """The weather of a street or drive."""
+    return random_weather(np.random.default_rng([seed, 7]), shares)
 
 
 class WorldMaker(Protocol):
     """`panoptic_training.synthetic.city.make_world`, or what takes its place."""
 
-    def __call__(self, seed: int, duration: float, weather: Weather | None, density: float) -> World: ...
+    def __call__(self, seed: int, duration: float, weather: Weather, density: float, variation: float) -> World: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class DrivePlan:
     Attributes
     ----------
     make_world, seed, weather, density:
-        The world, and how much traffic there is in it.
+        The world, how often which weather comes, and how much traffic there is in it.
     rig:
         The sensors.
     duration:
@@ -68,7 +63,7 @@ class DrivePlan:
     rig: Rig
     seed: int
     duration: float
-    weather: Weather | None = None
+    weather: Mapping[str, float] = field(default_factory=lambda: dict(RANDOM))
     density: float = 1.0
     compressed: bool = True
 
@@ -79,7 +74,7 @@ class DrivePlan:
 
     def maker(self, step: Callable[[], None]) -> Callable[[int], list[Message]]:
         """What makes a slice by its number: messages, serialised.  It calls `step` before each measurement."""
-        world = self.make_world(self.seed, self.duration, self.weather, self.density)
+        world = self.make_world(self.seed, self.duration, weather_of(self.seed, self.weather), self.density, 0.0)
         drive = Drive(world, self.rig, self.seed, self.duration)
         types = BagMessageTypes()
         drive_messages = DriveMessages(types, self.rig, LabelSet.load(LABELS), self.compressed)
@@ -106,7 +101,7 @@ class DatasetPlan:
     Attributes
     ----------
     make_world, weather, density:
-        The worlds.
+        The worlds, how often which weather comes, and how much traffic there is in them.
     rig:
         Whose cameras take the pictures.
     seed, split:
@@ -114,8 +109,7 @@ class DatasetPlan:
     images, images_per_street:
         How many.
     variation:
-        0 to 1: how far each street's cameras are from where the rig has them: at most 0.4 m up or down, 4 degrees of
-        pitch, 2 of roll, 15 of yaw, and a focal length of 0.7 to 1.4 times the rig's.
+        0 to 1: how far the streets' cameras and colours differ, see `panoptic_training.synthetic.randomisation`.
     """
 
     make_world: WorldMaker
@@ -124,7 +118,7 @@ class DatasetPlan:
     split: str
     images: int
     images_per_street: int = 10
-    weather: Weather | None = None
+    weather: Mapping[str, float] = field(default_factory=lambda: dict(RANDOM))
     density: float = 1.0
     variation: float = 0.0
 
@@ -154,8 +148,8 @@ class DatasetPlan:
         seed = self.street_seed(street)
         moments = -(-self.images_per_street // len(self.rig.cameras))
         duration = MOMENT * moments
-        world = self.make_world(seed, duration, self.weather, self.density)
-        drive = Drive(world, self.varied(seed), seed, duration)
+        world = self.make_world(seed, duration, weather_of(seed, self.weather), self.density, self.variation)
+        drive = Drive(world, varied_rig(self.rig, seed, self.variation), seed, duration)
         things = LabelSet.load(LABELS).thing_ids
         for index in missing:
             step()
@@ -168,22 +162,3 @@ class DatasetPlan:
             seen = PanopticSegmentation.from_ids(frame.ids, things)
             files.write(LabelledFrame(index, camera.name, street, moment, frame.image, seen))
         return len(missing)
-
-    def varied(self, seed: int) -> Rig:
-        """The rig with its cameras moved at random."""
-        if not self.variation:
-            return self.rig
-        return replace(self.rig, cameras=tuple(self._moved(camera, seed) for camera in self.rig.cameras))
-
-    def _moved(self, camera: CameraMount, seed: int) -> CameraMount:
-        rng = random_numbers(seed, camera.name, zlib.crc32(b"mount"))
-        up, roll, pitch, yaw, zoom = rng.uniform(-1, 1, 5) * self.variation
-        lens, (x, y, z), turn = camera.lens, camera.position, camera.rpy_degrees
-        factor = float(np.exp(zoom * np.log(1.4)))
-        fy = lens.fx if lens.fy is None else lens.fy
-        return replace(
-            camera,
-            lens=replace(lens, fx=lens.fx * factor, fy=fy * factor),
-            position=(x, y, max(0.2, z + float(up) * 0.4)),
-            rpy_degrees=(turn[0] + float(roll) * 2, turn[1] + float(pitch) * 4, turn[2] + float(yaw) * 15),
-        )

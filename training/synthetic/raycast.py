@@ -111,6 +111,8 @@ class Raycaster:
     def _rests(self, index: int) -> bool:
         """Whether a body has the same pose and shape all through the drive, as far as samples tell."""
         body = self.world.bodies[index]
+        if not body.instance:
+            return False  # its colours change, maybe between the samples
         times = np.linspace(0, self.world.duration, REST_SAMPLES)
         pose = body.pose(0.0)
         if not all(np.array_equal(body.pose(float(time)), pose) for time in times):
@@ -156,6 +158,7 @@ class Raycaster:
                 blocked = self._still.occluded(starts, directions, reach)
                 seen |= ~blocked.reshape(len(far), -1).all(axis=1)
             details[far[~seen]] = np.maximum(details[far[~seen]], CELLS[-1])
+        details[[not self.world.bodies[index].instance for index in poses]] = 0  # lamps are small, and seen from afar
         return list(details)
 
     def _instances(self, indices: Iterable[int]) -> list[int]:

@@ -16,12 +16,15 @@ from panoptic_training.synthetic.mesh import Mesh
 
 
 class Body(Protocol):
-    """One countable thing: a vehicle, a cycle, a rider or a person.
+    """Something that changes with time: one countable thing (a vehicle, a cycle, a rider, a person), or stuff.
+
+    Stuff stands still, but its colours and materials change, as those of traffic lights do.
 
     Attributes
     ----------
     instance:
-        Its number, 1 to 999, the same for the whole drive and nobody else's.
+        Its number, 1 to 999, the same for the whole drive and nobody else's; 0 for stuff, which is no object of the
+        truth.
     class_id:
         Its Cityscapes labelId.
     size:
@@ -81,7 +84,7 @@ class World(Protocol):
     static:
         What never moves and is not counted (roads, buildings, trees, poles …), in the world frame.
     bodies:
-        The things.
+        The things, and what else changes.
     weather:
         Light and air.
     duration:

@@ -11,7 +11,6 @@ from panoptic_training.synthetic.facades import Frame
 from panoptic_training.synthetic.facets import UP, Facets, facing, srgb
 from panoptic_training.synthetic.lettering import cells
 from panoptic_training.synthetic.mesh import Material
-from panoptic_training.synthetic.street import Light
 
 POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN = 17, 19, 20
 
@@ -142,7 +141,10 @@ def street_name(facets: Facets, foot: NDArray[np.float64], along: list[NDArray[n
 
 
 def light_head(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.float64], board: bool) -> None:
-    """A housing with three dark lenses under hoods, its middle at `center`, on a board with a white rim if wanted."""
+    """A housing with three hoods, its middle at `center`, on a board with a white rim if wanted.
+
+    The lenses under the hoods are for `lenses` to place.
+    """
     right, up, out = axes = facing(normal)
     box_axes = np.stack([right, -out, up])
     dark = srgb(30, 31, 32)
@@ -153,10 +155,7 @@ def light_head(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.f
         facets.prism(rim, back, axes, 0.02, TRAFFIC_LIGHT, Material.PLASTIC, dark)
         for outline, layer, color in ((rim, 0.022, _WHITE), (plate, 0.026, dark)):
             facets.quads(back + outline @ axes[:2] + layer * out, TRAFFIC_LIGHT, Material.PLASTIC, color)
-    for k, name in enumerate(("red", "amber", "green")):
-        middle = center + (1 - k) * LAMP_SPACING * up + 0.1 * out
-        lens = np.array(LAMP_COLORS[name]) * 0.06 + 0.01
-        facets.disc(middle + 0.003 * out, out, LAMP_RADIUS, TRAFFIC_LIGHT, Material.PLASTIC, lens, sides=16)
+    for middle in lenses(center, normal).values():
         angle = np.linspace(-0.3, np.pi + 0.3, 9)
         arc = np.cos(angle)[:, None] * right + np.sin(angle)[:, None] * up
         outer, inner = middle + (LAMP_RADIUS + 0.016) * arc, middle + (LAMP_RADIUS + 0.006) * arc
@@ -169,16 +168,7 @@ def light_head(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.f
         facets.quads(np.concatenate(hood), TRAFFIC_LIGHT, Material.PLASTIC, dark)
 
 
-def light_lamps(facets: Facets, center: NDArray[np.float64], normal: NDArray[np.float64], shown: Light) -> None:
-    """The lamps of a head that shine."""
+def lenses(center: NDArray[np.float64], normal: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """(3,) middles of a head's lenses on its front, by their colours."""
     _, up, out = facing(normal)
-    lit = {
-        Light.RED: ("red",),
-        Light.RED_AMBER: ("red", "amber"),
-        Light.AMBER: ("amber",),
-        Light.GREEN: ("green",),
-    }[shown]
-    for k, name in enumerate(("red", "amber", "green")):
-        if name in lit:
-            middle = center + (1 - k) * LAMP_SPACING * up + 0.109 * out
-            facets.disc(middle, out, LAMP_RADIUS, TRAFFIC_LIGHT, Material.LIGHT, LAMP_COLORS[name], sides=16)
+    return {name: center + (1 - k) * LAMP_SPACING * up + 0.1 * out for k, name in enumerate(LAMP_COLORS)}

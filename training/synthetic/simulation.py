@@ -1,136 +1,27 @@
 """Traffic: who goes when.
 
 Vehicles follow the Intelligent Driver Model (Treiber, Hennecke and Helbing 2000, Physical Review E 62, 1805); so do
-people on foot, on tracks of their own. Lights, people on crossings and vehicles in a junction are obstacles that
-stand at a gate. Everything is computed once, in steps of `STEP` seconds, so that afterwards a place at any time is an
+people on foot, on tracks of their own.  Lights, people on crossings and vehicles in a junction are obstacles that
+stand at a gate.  Everything is computed once, in steps of `STEP` seconds, so that afterwards a place at any time is an
 interpolation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.motion import STEP, Path, Thing, Track
-from panoptic_training.synthetic.street import Crossing, Layout, Light
+from panoptic_training.synthetic.agents import Agent, Crosser
+from panoptic_training.synthetic.motion import STEP
+from panoptic_training.synthetic.right_of_way import RightOfWay
+from panoptic_training.synthetic.street import Layout
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
-
-@dataclass
-class Agent:
-    """Something that follows a line.
-
-    Attributes
-    ----------
-    line:
-        Index of a lane, or any other number that those share who follow each other.
-    s, speed:
-        Metres along the line of its middle, and metres per second, at the beginning.
-    length:
-        Metres.
-    wish:
-        Speed that it would like.
-    edge:
-        It keeps to the lane's edge, so that only those who are `wide` must stay behind it.
-    wide:
-        It needs the lane's whole width.
-    headway, gap, pull, ease:
-        Seconds and metres to who is ahead, greatest acceleration, comfortable deceleration.
-    rests:
-        (s, seconds) where it stops on its way, a bus stop, for how long.
-    """
-
-    line: int
-    s: float
-    speed: float
-    length: float
-    wish: float
-    edge: bool = False
-    wide: bool = False
-    headway: float = 1.2
-    gap: float = 2.0
-    pull: float = 1.6
-    ease: float = 2.0
-    rests: list[tuple[float, float]] = field(default_factory=list)
-
-
-Maker = Callable[[Track, Track], list[Thing]]
-"""Bodies that follow a track, and who looks at them."""
-
-
-@dataclass
-class Plan:
-    """What will become bodies once it is known where everybody goes."""
-
-    agents: list[Agent] = field(default_factory=list)
-    makers: list[Maker] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
-
-    def add(self, agent: Agent, path: Path, maker: Maker) -> None:
-        self.agents.append(agent)
-        self.paths.append(path)
-        self.makers.append(maker)
-
-
-@dataclass
-class Crosser:
-    """Somebody who wants to cross a road once.
-
-    Attributes
-    ----------
-    crossing:
-        Where.
-    back:
-        From the last of the crossing's points to the first.
-    kerbs:
-        Metres along its own path where the roadway begins and ends.
-    length:
-        Metres of its path.
-    wish:
-        Walking speed.
-    ready:
-        Time from which it wants to go.
-    """
-
-    crossing: Crossing
-    back: bool
-    kerbs: tuple[float, float]
-    length: float
-    wish: float
-    ready: float
-
-
-@dataclass(frozen=True)
-class _Gate:
-    """A place that a lane's vehicles pass only when it is free.
-
-    Attributes
-    ----------
-    stop, edge:
-        Lane's arc length where to wait, and beyond which there is no more waiting.
-    junction, crossing:
-        For whom; -1 none.
-    """
-
-    stop: float
-    edge: float
-    junction: int
-    crossing: int
-
-
-@dataclass(frozen=True)
-class _Zone:
-    """The part of a lane in which a vehicle keeps those of the other street out of a junction."""
-
-    junction: int
-    main: bool
-    begin: float  # from here on it has entered
-    core: float  # where it may meet the others
-    end: float
+HARDEST = 7.0  # m/s², of brakes
+SLOWING = 1.2  # m/s², before a turn
+REST_REACH = 60.0  # metres at which a bus looks at its stop
 
 
 class Simulation:
@@ -147,203 +38,156 @@ class Simulation:
     """
 
     def __init__(self, layout: Layout, agents: list[Agent], crossers: list[Crosser]) -> None:
-        self.layout = layout
-        self.agents = agents
-        self.crossers = crossers
-        self._gates: list[list[_Gate]] = []
-        self._zones: list[list[_Zone]] = []
-        for lane in layout.lanes:
-            gates, zones = _lane_rules(layout, lane.index)
-            self._gates.append(gates)
-            self._zones.append(zones)
-        self._by_crossing: dict[int, list[int]] = {}
-        for index, crosser in enumerate(crossers):
-            self._by_crossing.setdefault(crosser.crossing.index, []).append(index)
+        self.layout, self.agents, self.crossers = layout, agents, crossers
+        self._rules = RightOfWay(layout, agents, crossers)
+
+        def each(name: str) -> Array:
+            return np.array([getattr(agent, name) for agent in agents], dtype=np.float64)
+
+        self._way, self._length = each("s"), each("length")
+        self._v = np.minimum(each("speed"), self._rules.speed_limit(self._way))
+        self._wish, self._headway, self._gap = each("wish"), each("headway"), each("gap")
+        self._pull, self._ease = each("pull"), each("ease")
+        self._edge, self._wide = each("edge") > 0, each("wide") > 0
+        self._line = np.array([agent.line for agent in agents], dtype=np.int64)
+        self._shift = np.zeros(len(agents))  # own distance, less the arc length of the lane that one is on
+        self._turns = _Turns(layout, agents)
+        self._rest = [0] * len(agents)  # the next of its rests
+        self._rested = [0.0] * len(agents)
+        self._walked, self._pace = np.zeros(len(crossers)), np.zeros(len(crossers))
+        self._gone = np.zeros(len(crossers), dtype=bool)
+        self._group()
 
     def run(self, duration: float) -> tuple[Array, Array, Array, Array]:
-        """Metres along their lines and speeds, (A, T) of the agents and (C, T) of the crossers."""
+        """Own distances in metres, and speeds: (A, T) each of the agents and (C, T) each of the crossers."""
         steps = int(np.ceil(duration / STEP)) + 2
-        agents = self.agents
-        self._s = np.array([agent.s for agent in agents])
-        self._v = np.array([agent.speed for agent in agents])
-        self._length = np.array([agent.length for agent in agents])
-        wish = np.array([agent.wish for agent in agents])
-        headway = np.array([agent.headway for agent in agents])
-        gap = np.array([agent.gap for agent in agents])
-        pull = np.array([agent.pull for agent in agents])
-        ease = np.array([agent.ease for agent in agents])
-        line = np.array([agent.line for agent in agents])
-        edge = np.array([agent.edge for agent in agents])
-        wide = np.array([agent.wide for agent in agents])
-        members = [np.flatnonzero(line == index) for index in np.unique(line)]
-        self._on_lane = [np.flatnonzero(line == lane.index) for lane in self.layout.lanes]
-        self._cs = np.zeros(len(self.crossers))
-        self._cv = np.zeros(len(self.crossers))
-        self._gone = np.zeros(len(self.crossers), dtype=bool)
-        self._rested = [0.0] * len(agents)
-        kept = [np.empty((len(agents), steps)), np.empty((len(agents), steps))]
-        walked = [np.empty((len(self.crossers), steps)), np.empty((len(self.crossers), steps))]
+        kept = [np.empty((len(self.agents), steps)) for _ in range(2)]
+        walked = [np.empty((len(self.crossers), steps)) for _ in range(2)]
         for step in range(steps):
-            time = step * STEP
-            kept[0][:, step], kept[1][:, step] = self._s, self._v
-            walked[0][:, step], walked[1][:, step] = self._cs, self._cv
-            # who is ahead: for those at the edge, others there and the wide; for cars, all but those at the edge
-            room = np.full(len(agents), np.inf)
-            approach = np.zeros(len(agents))
-            for group in members:
-                for follows, leads in _pairs(group, edge, wide):
-                    if len(leads) and len(follows):
-                        _look_ahead(self._s, self._v, self._length, follows, leads, room, approach)
-            interaction = _desired(self._v, approach, headway, gap, pull, ease) / np.maximum(room, 0.1)
-            push = pull * (1 - (self._v / wish) ** 4 - interaction**2)
-            push = np.minimum(push, self._gate_push(time, pull))
-            push = np.maximum(push, -7.0)
-            speed = np.maximum(self._v + push * STEP, 0.0)
-            self._s = self._s + (self._v + speed) / 2 * STEP
-            self._v = speed
-            self._walk(time)
+            kept[0][:, step], kept[1][:, step] = self._way, self._v
+            walked[0][:, step], walked[1][:, step] = self._walked, self._pace
+            self._drive(step * STEP)
+            self._walk(step * STEP)
         return kept[0], kept[1], walked[0], walked[1]
 
-    def _gate_push(self, time: float, pull: Array) -> Array:
-        """(A,) greatest acceleration that the gates ahead leave each agent."""
-        push = np.full(len(self.agents), np.inf)
-        occupied = self._occupied()
-        for lane, on_lane in zip(self.layout.lanes, self._on_lane, strict=True):
-            for index in on_lane:
-                front = self._s[index] + self._length[index] / 2
-                speed = self._v[index]
-                stops: list[float] = []
-                for gate in self._gates[lane.index]:
-                    if front > gate.edge or gate.stop - front > 70.0:
-                        continue
-                    stop = gate.stop if front <= gate.stop + 0.3 else gate.edge
-                    if self._shut(gate, lane.index, lane.road, int(index), stop - front, time, occupied):
-                        stops.append(stop)
-                        break  # gates are sorted along the lane
-                agent = self.agents[index]
-                if agent.rests:
-                    where, long = agent.rests[0]
-                    if self._s[index] > where + 1.0 or self._rested[index] >= long:
-                        agent.rests.pop(0)
-                        self._rested[index] = 0.0
-                    elif where - self._s[index] < 60.0:
-                        stops.append(where + self._length[index] / 2)
-                        if speed < 0.05 and where - self._s[index] < 2.0:
-                            self._rested[index] += STEP
-                if stops:
-                    room = max(min(stops) - front, 0.05)
-                    wanted = 0.4 + speed * 0.5 + speed**2 / (2 * np.sqrt(pull[index] * 2.5))
-                    push[index] = pull[index] * (1 - (wanted / room) ** 2)
-        return push
+    def _drive(self, time: float) -> None:
+        place = self._way - self._shift
+        room, approach = self._ahead(place)
+        desired = self._gap + np.maximum(  # the model's equation 3
+            self._v * self._headway + self._v * approach / (2 * np.sqrt(self._pull * self._ease)), 0.0
+        )
+        interaction = desired / np.maximum(room, 0.1)
+        wish = np.minimum(self._wish, self._turns.speed_limit(self._way))
+        push = self._pull * (1 - (self._v / wish) ** 4 - interaction**2)
+        stops = self._rules.stops(time, self._way, place, self._v, self._on_lane, self._walked, self._gone)
+        self._rest_at_stops(stops)
+        for index, stop in stops.items():
+            speed, pull = float(self._v[index]), float(self._pull[index])
+            gap = max(stop - float(self._way[index]) - float(self._length[index]) / 2, 0.05)
+            wanted = 0.4 + speed * 0.5 + speed**2 / (2 * np.sqrt(pull * 2.5))
+            push[index] = min(push[index], pull * (1 - (wanted / gap) ** 2))
+        speed_after = np.maximum(self._v + np.maximum(push, -HARDEST) * STEP, 0.0)
+        self._way = self._way + (self._v + speed_after) / 2 * STEP
+        self._v = speed_after
+        if self._turns.advance(self._way, self._line, self._shift):
+            self._group()
 
-    def _shut(
-        self,
-        gate: _Gate,
-        lane: int,
-        road: int,
-        index: int,
-        room: float,
-        time: float,
-        occupied: dict[tuple[int, bool], set[int]],
-    ) -> bool:
-        speed = self._v[index]
-        can_stop = room > speed**2 / (2 * 3.5)
-        if gate.crossing >= 0 and self._people_in_way(gate.crossing, lane):
-            return True
-        if gate.junction < 0:
-            return False
-        main = road == 0
-        light = self.layout.light(gate.junction, road, time)
-        if light is not None and light is not Light.GREEN and (can_stop or light is not Light.AMBER):
-            return True
-        if occupied.get((gate.junction, not main)) and can_stop:
-            return True
-        return light is None and not main and self._main_comes(gate.junction)
+    def _group(self) -> None:
+        """Find out anew who is on which line."""
+        lines = np.unique(self._line)
+        self._members = {int(line): np.flatnonzero(self._line == line) for line in lines}
+        empty = np.zeros(0, dtype=np.int64)
+        self._on_lane = [self._members.get(lane.index, empty) for lane in self.layout.lanes]
 
-    def _occupied(self) -> dict[tuple[int, bool], set[int]]:
-        """Those inside each junction, by street."""
-        inside: dict[tuple[int, bool], set[int]] = {}
-        for lane, on_lane in zip(self.layout.lanes, self._on_lane, strict=True):
-            if not len(on_lane):
+    def _ahead(self, place: Array) -> tuple[Array, Array]:
+        """Room to who is ahead of each agent, and how fast it shrinks.
+
+        For those at the edge, others there and the wide are ahead; for cars, all but those at the edge.  Who turns is
+        ahead on both lanes, as long as its rear is still on the first.
+        """
+        room, approach = np.full(len(self.agents), np.inf), np.zeros(len(self.agents))
+        # those who leave a lane stand after all agents, as on it
+        places = np.concatenate([place, self._turns.left_behind(self._way)])
+        speeds = np.concatenate([self._v, self._v[self._turns.who]])
+        lengths = np.concatenate([self._length, self._length[self._turns.who]])
+        for line, group in self._members.items():
+            leaving = len(self.agents) + self._turns.leaving(line)
+            for follows, leads in _pairs(group, self._edge, self._wide):
+                _look_ahead(places, speeds, lengths, follows, np.concatenate([leads, leaving]), room, approach)
+        return room, approach
+
+    def _rest_at_stops(self, stops: dict[int, float]) -> None:
+        """Let buses stop where they have to, for as long as they have to."""
+        for index, agent in enumerate(self.agents):
+            if self._rest[index] >= len(agent.rests):
                 continue
-            half = self._length[on_lane] / 2
-            for zone in self._zones[lane.index]:
-                held = (self._s[on_lane] + half > zone.begin) & (self._s[on_lane] - half < zone.end)
-                if held.any():
-                    inside.setdefault((zone.junction, zone.main), set()).update(on_lane[held].tolist())
-        return inside
-
-    def _main_comes(self, junction: int) -> bool:
-        """Whether something on the main street will be in a junction soon."""
-        for lane in (0, 1):
-            on_lane = self._on_lane[lane]
-            for zone in self._zones[lane]:
-                if zone.junction != junction:
-                    continue
-                away = zone.core - (self._s[on_lane] + self._length[on_lane] / 2)
-                past = self._s[on_lane] - self._length[on_lane] / 2 > zone.end
-                if (~past & (away < 7.0 * self._v[on_lane] + 3.0)).any():
-                    return True
-        return False
-
-    def _people_in_way(self, crossing: int, lane: int) -> bool:
-        for index in self._by_crossing.get(crossing, ()):
-            crosser = self.crossers[index]
-            begin, end = crosser.kerbs
-            if not self._gone[index] or not begin - 0.4 <= self._cs[index] <= end:
-                continue
-            # how far along the way the lane's far side is
-            across = self._lane_across(crosser, lane)
-            if self._cs[index] < across + self.layout.lanes[lane].width / 2 + 0.5:
-                return True
-        return False
-
-    def _lane_across(self, crosser: Crosser, lane: int) -> float:
-        """Metres along a crosser's path where it meets the middle of a lane."""
-        plan = self.layout.lanes[lane]
-        curve = self.layout.roads[plan.road].curve
-        first, last = (np.array(crosser.crossing.points[i][:2]) for i in ((2, 1) if crosser.back else (1, 2)))
-        _, sides = curve.project(np.stack([first, last]))
-        share = (plan.offset - sides[0]) / (sides[1] - sides[0])
-        begin, end = crosser.kerbs
-        met: float = begin + share * (end - begin)
-        return met
+            where, seconds = agent.rests[self._rest[index]]
+            left = where - float(self._way[index])
+            if left < -1.0 or self._rested[index] >= seconds:
+                self._rest[index] += 1
+                self._rested[index] = 0.0
+            elif left < REST_REACH:
+                stop = where + agent.length / 2
+                stops[index] = min(stops.get(index, np.inf), stop)
+                if self._v[index] < 0.05 and left < 2.0:
+                    self._rested[index] += STEP
 
     def _walk(self, time: float) -> None:
         for index, crosser in enumerate(self.crossers):
             if not self._gone[index]:
-                self._gone[index] = time >= crosser.ready and self._may_go(crosser, time)
-            wish = crosser.wish if self._gone[index] and self._cs[index] < crosser.length - 0.35 else 0.0
-            before = self._cv[index]
-            self._cv[index] = np.clip(wish, before - 1.8 * STEP, before + 1.8 * STEP)
-            self._cs[index] += (before + self._cv[index]) / 2 * STEP
-
-    def _may_go(self, crosser: Crosser, time: float) -> bool:
-        crossing = crosser.crossing
-        needed = crosser.kerbs[1] / crosser.wish
-        if not self.layout.may_walk(crossing, time) or not self.layout.may_walk(
-            crossing, time + max(needed - 3.5, 0.0)
-        ):
-            return False
-        for lane in self.layout.lanes:
-            if lane.road != crossing.road:
-                continue
-            middle = float(self.layout.lane_s(lane, crossing.s))
-            on_lane = self._on_lane[lane.index]
-            away = middle - crossing.width / 2 - (self._s[on_lane] + self._length[on_lane] / 2)
-            speed = self._v[on_lane]
-            over = (away < 0.3) & (away > -self._length[on_lane] - crossing.width - 0.5)
-            # without stripes or lights those who walk give way
-            caution = 2.5 if crossing.zebra or crossing.junction >= 0 else needed + 1.0
-            near = (away >= 0.3) & (away < speed**2 / (2 * 2.5) + caution * speed + 1.0) & (speed > 0.5)
-            if (over | near).any():
-                return False
-        return True
+                self._gone[index] = time >= crosser.ready and self._rules.may_cross(crosser)
+            wish = crosser.wish if self._gone[index] and self._walked[index] < crosser.length - 0.35 else 0.0
+            before = self._pace[index]
+            self._pace[index] = np.clip(wish, before - 1.8 * STEP, before + 1.8 * STEP)
+            self._walked[index] += (before + self._pace[index]) / 2 * STEP
 
 
-def _pairs(
-    group: NDArray[np.int64], edge: NDArray[np.bool_], wide: NDArray[np.bool_]
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+class _Turns:
+    """Those who turn, and where they are on the lanes that they leave and enter."""
+
+    def __init__(self, layout: Layout, agents: list[Agent]) -> None:
+        turns = [(index, agent, agent.turn) for index, agent in enumerate(agents) if agent.turn is not None]
+        self.who = np.array([index for index, *_ in turns], dtype=np.int64)
+        self._before = np.array([turn.before for *_, turn in turns], dtype=np.int64)
+        self._after = np.array([turn.after for *_, turn in turns], dtype=np.int64)
+        self._leave = np.array([turn.leave for *_, turn in turns])
+        self._end = np.array([turn.leave + turn.curve.length for *_, turn in turns])
+        self._shift = np.array([turn.shift for *_, turn in turns])
+        self._speed = np.array([turn.speed for *_, turn in turns])
+        half = np.array([agent.length for _, agent, _ in turns]) / 2
+        # when its rear is no more on its first lane, and how far along that lane it can get: its side is there then
+        self._clear = half + [turn.clear_of(layout.lanes[turn.before].width / 2 + 0.6) for *_, turn in turns]
+        self._farthest = self._leave + [turn.reach for *_, turn in turns] + half - 0.95
+        self._has_left = np.zeros(len(turns), dtype=bool)
+        self._is_clear = np.zeros(len(turns), dtype=bool)
+
+    def speed_limit(self, way: Array) -> Array:
+        """(A,) metres per second that leave time to slow down before a turn; infinite without."""
+        limit = np.full(len(way), np.inf)
+        left = np.maximum(self._leave - way[self.who], 0.0)
+        limit[self.who] = np.where(way[self.who] < self._end, np.sqrt(self._speed**2 + 2 * SLOWING * left), np.inf)
+        return limit
+
+    def advance(self, way: Array, line: Index, shift: Array) -> bool:
+        """Move those who have begun to turn to their second lane, in `line` and `shift`; whether there are any."""
+        begins = ~self._has_left & (way[self.who] >= self._leave)
+        self._has_left |= begins
+        self._is_clear = way[self.who] > self._clear
+        line[self.who[begins]] = self._after[begins]
+        shift[self.who[begins]] = self._shift[begins]
+        return bool(begins.any())
+
+    def leaving(self, line: int) -> Index:
+        """Numbers, among those who turn, of those whose rear is still on a lane that they have left."""
+        return np.flatnonzero(self._has_left & ~self._is_clear & (self._before == line))
+
+    def left_behind(self, way: Array) -> Array:
+        """Arc lengths of all who turn on their first lanes."""
+        behind: Array = np.minimum(way[self.who], self._farthest)
+        return behind
+
+
+def _pairs(group: Index, edge: NDArray[np.bool_], wide: NDArray[np.bool_]) -> list[tuple[Index, Index]]:
     """Those who follow, with those whom they follow."""
     at_edge, broad = edge[group], wide[group]
     if not at_edge.any():
@@ -355,16 +199,10 @@ def _pairs(
     ]
 
 
-def _look_ahead(
-    s: Array,
-    v: Array,
-    length: Array,
-    follows: NDArray[np.int64],
-    leads: NDArray[np.int64],
-    room: Array,
-    approach: Array,
-) -> None:
+def _look_ahead(s: Array, v: Array, length: Array, follows: Index, leads: Index, room: Array, approach: Array) -> None:
     """Fill in the gap to who is ahead and how fast it shrinks."""
+    if not (len(follows) and len(leads)):
+        return
     ordered = leads[np.argsort(s[leads], kind="stable")]
     place = np.searchsorted(s[ordered], s[follows] + 1e-6)
     ahead = np.minimum(place, len(ordered) - 1)
@@ -373,38 +211,3 @@ def _look_ahead(
     real = place < len(ordered)
     room[follows] = np.where(real, gap, np.inf)
     approach[follows] = np.where(real, v[follows] - v[leader], 0.0)
-
-
-def _desired(v: Array, approach: Array, headway: Array, gap: Array, pull: Array, ease: Array) -> Array:
-    """The model's desired gap (its equation 3)."""
-    desired: Array = gap + np.maximum(v * headway + v * approach / (2 * np.sqrt(pull * ease)), 0.0)
-    return desired
-
-
-def _lane_rules(layout: Layout, index: int) -> tuple[list[_Gate], list[_Zone]]:
-    """Gates and junction zones of a lane, sorted along it."""
-    lane = layout.lanes[index]
-    main = lane.road == 0
-    gates: list[_Gate] = []
-    zones: list[_Zone] = []
-    stops = layout.stops_of(lane)
-    for junction in layout.junctions:
-        if not main and junction.road != lane.road:
-            continue
-        middle = float(layout.lane_s(lane, junction.s if main else junction.cross_s))
-        # across the other street's lanes, and a little
-        reach = (layout.roads[junction.road] if main else layout.main).lane_width + 0.8
-        line = next((stop.s for stop in stops if stop.junction == junction.index), None)
-        begin, core, end = middle - reach - 0.5, middle - reach, middle + reach
-        stop = min(line, begin) if line is not None else begin - 0.3
-        if line is None and main:
-            begin += 0.0
-        gates.append(_Gate(stop, stop + 0.6, junction.index, -1))
-        zones.append(_Zone(junction.index, main, stop + 0.6, core, end))
-    for crossing in layout.crossings:
-        if crossing.road != lane.road:
-            continue
-        near = float(layout.lane_s(lane, crossing.s)) - crossing.width / 2
-        line = next((stop.s for stop in stops if stop.crossing == crossing.index), near - 0.9)
-        gates.append(_Gate(min(line, near - 0.5), near - 0.15, -1, crossing.index))
-    return sorted(gates, key=lambda gate: gate.stop), sorted(zones, key=lambda zone: zone.begin)

@@ -7,7 +7,7 @@ import numpy as np
 from panoptic_training.synthetic.barriers import build_barrier
 from panoptic_training.synthetic.buildings import build_building
 from panoptic_training.synthetic.facets import Facets, srgb
-from panoptic_training.synthetic.furniture import build_furniture, build_lamps
+from panoptic_training.synthetic.furniture import build_furniture
 from panoptic_training.synthetic.ground import build_ground
 from panoptic_training.synthetic.lots import Planting, divide
 from panoptic_training.synthetic.markings import build_markings
@@ -19,13 +19,10 @@ from panoptic_training.synthetic.vegetation import SPECIES, grow_bush, grow_tree
 _BUSHES = ([70, 92, 44], [96, 108, 52], [58, 78, 48])
 
 
-def build_static(layout: Layout, seed: int, lamps: bool = True) -> Mesh:
+def build_static(layout: Layout, seed: int) -> Mesh:
     """Roads, buildings, barriers, plants, furniture and surroundings in the world frame; the same for the same seed.
 
-    Parameters
-    ----------
-    lamps:
-        Whether the traffic lights shine, as at time 0.  Without, `build_lamps` gives what shines at any time.
+    The lamps of traffic lights are missing: they change, see `panoptic_training.synthetic.signals`.
     """
     ground, paint, plan, houses, fences, plants, street, horizon = (
         np.random.default_rng([seed, 2, part]) for part in range(8)
@@ -42,8 +39,6 @@ def build_static(layout: Layout, seed: int, lamps: bool = True) -> Mesh:
     _plant(facets, lots.plants, plants)
     facets.add(build_furniture(layout, street))
     facets.add(build_surroundings(layout, horizon))
-    if lamps:
-        facets.add(build_lamps(layout, 0.0))
     return facets.mesh()
 
 

@@ -356,6 +356,13 @@ class Layout:
         """The block beside the main street at `s`, or None inside a junction."""
         return next((b for b in self.blocks if b.side == side and b.s0 <= s <= b.s1), None)
 
+    def kerb_at(self, road: Road, s: float, side: int) -> float:
+        """Distance of a road's kerb from its centre line, to its left (`side` > 0) or right."""
+        if road.index:
+            return self.junctions[road.index - 1].half_width
+        block = self.block_at(s, 1 if side > 0 else -1)
+        return block.kerb if block is not None else road.lane_width
+
     def _lane(self, lane: Lane | int) -> Lane:
         return self.lanes[lane] if isinstance(lane, int) else lane
 

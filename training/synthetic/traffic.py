@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic import cycles, heavy, vehicles
+from panoptic_training.synthetic import cycles, vehicles
+from panoptic_training.synthetic.agents import Agent, Crosser, Plan
 from panoptic_training.synthetic.collisions import overlapping
+from panoptic_training.synthetic.fleet import WISH, car_shift, class_of, fill_lanes
 from panoptic_training.synthetic.footways import Crowd, Size, bystanders, crossers, walkers
 from panoptic_training.synthetic.motion import (
     NEAR,
@@ -21,27 +22,19 @@ from panoptic_training.synthetic.motion import (
     Thing,
     Track,
     Waiting,
-    rider_shape,
-    vehicle_shape,
     walker_shape,
 )
-from panoptic_training.synthetic.people import PERSON, RIDER, Figure, random_figure
+from panoptic_training.synthetic.people import PERSON, RIDER, Figure
 from panoptic_training.synthetic.scene import Body
-from panoptic_training.synthetic.simulation import Agent, Crosser, Maker, Plan, Simulation
+from panoptic_training.synthetic.simulation import Simulation
 from panoptic_training.synthetic.skeleton import standing
 from panoptic_training.synthetic.street import Layout, planar_pose
 
 Array = NDArray[np.float64]
 
-
 EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT = 4.6, 1.9, 1.5
-EGO_WISH = 11.0  # metres per second
-EDGE = 0.37  # metres from a lane's edge that cyclists keep
 MOST = 999  # bodies
 
-# What drives on the lanes, out of each dozen or so.
-MAIN_PACK = {"car": 8, "truck": 1, "bus": 1, "motorcycle": 1, "bicycle": 2}
-CROSS_PACK = {"car": 8, "truck": 1, "bus": 1, "motorcycle": 1}
 FAR = {PERSON: 80.0}  # metres from the ego vehicle beyond which somebody is left out of the world; else
 FAR_VEHICLES = 260.0
 
@@ -111,15 +104,14 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
     plan = Plan()
     crowd = Crowd(rng)
     lane = layout.lanes[0]
-    shift = _car_shift(EGO_WIDTH / 2 + 0.05, lane.width)
+    shift = car_shift(EGO_WIDTH / 2 + 0.05, lane.width)
     ego_path = LanePath(layout.roads[0], lane.direction, lane.offset + lane.direction * shift)
     begin = float(layout.lane_s(0, 0.0)) + 5.0
-    plan.add(Agent(0, begin, 8.0, EGO_LENGTH, EGO_WISH), ego_path, lambda track, viewer: [])
+    plan.add(Agent(0, begin, 8.0, EGO_LENGTH, WISH), ego_path, lambda track, viewer: [])
     bodies: list[Thing] = []
     waiting: list[tuple[Crosser, Path, Figure, Size]] = []
     if density > 0:
-        for index in range(len(layout.lanes)):
-            _fill_lane(plan, layout, index, rng, duration, density, lights)
+        fill_lanes(plan, layout, rng, duration, density, lights)
         walkers(plan, layout, crowd, rng, duration, density)
         waiting = crossers(layout, crowd, rng, duration, density)
         bodies += _parked(layout, rng, density, lights)
@@ -132,151 +124,6 @@ def make_traffic(layout: Layout, seed: int, duration: float, density: float = 1.
         track = Track(path, place, speed)
         bodies.append(Follower(0, PERSON, size, track, walker_shape(figure), ego.track))
     return Traffic(_numbered(bodies, ego, duration), ego)
-
-
-def _car_shift(half: float, lane_width: float) -> float:
-    """Metres left of a lane's centre that leave room for cyclists at its edge."""
-    return max(0.0, half + EDGE + 0.40 - lane_width / 2)
-
-
-def _model(kind: str, rng: np.random.Generator, lights: bool) -> vehicles.Rolling:
-    if kind == "truck":
-        return heavy.truck(int(rng.integers(10)), lights)
-    if kind == "bus":
-        return heavy.bus(int(rng.integers(6)), lights)
-    if kind == "train":
-        return heavy.tram(int(rng.integers(5)), lights)
-    return vehicles.random_car(rng, lights)
-
-
-def _class_of(model: vehicles.Rolling) -> int:
-    return int(model.mesh.classes[0])
-
-
-def _vehicle_maker(model: vehicles.Rolling) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Thing]:
-        return [Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer)]
-
-    return make
-
-
-def _cycle_maker(cycle: cycles.Cycle, figure: Figure) -> Maker:
-    def make(track: Track, viewer: Track) -> list[Thing]:
-        model = cycle.rolling
-        return [
-            Follower(0, _class_of(model), model.size, track, vehicle_shape(model, track), viewer),
-            Follower(0, RIDER, cycles.rider_size(figure, cycle.seat), track, rider_shape(figure, cycle), viewer),
-        ]
-
-    return make
-
-
-def _fill_lane(
-    plan: Plan, layout: Layout, index: int, rng: np.random.Generator, duration: float, density: float, lights: bool
-) -> None:
-    """Put vehicles on a lane, from far behind its beginning (they arrive later) to its end."""
-    lane = layout.lanes[index]
-    main = lane.road == 0
-    wish = 11.0 if main else 8.5
-    spacing = (30.0 if main else 26.0) / min(density, 2.5)
-    free = [_junction_span(layout, index, j.index) for j in layout.junctions if main or j.road == lane.road]
-    place = lane.length + (60.0 if main else 20.0)
-    end = -wish * duration * 0.75 - 20.0
-    if index == 0:
-        begin = float(layout.lane_s(0, 0.0))
-        end = begin - 75.0  # nobody needs more behind the ego vehicle
-        free.append((begin - 12.0, begin + 24.0))
-    tram = _tram_place(layout, index) if not main else None
-    if tram is not None:
-        _add_vehicle(plan, layout, index, "train", tram, rng, lights, wish)
-        free.append((tram - 16.0, tram + 16.0))
-    kinds = _kinds(rng, main)
-    while place > end:
-        kind = next(kinds)
-        if index == 0 and 0 < place - begin < 90 and kind in ("truck", "bus"):
-            kind = "car"  # else the ego vehicle would see nothing but its back for the whole drive
-        gap = float(rng.uniform(0.35, 1.65)) * spacing
-        room = {"truck": 9.2, "bus": 12.4, "motorcycle": 2.1, "bicycle": 1.8}.get(kind, 5.4)
-        place -= gap / 2 + room / 2
-        clash = [span for span in free if place + room / 2 > span[0] and place - room / 2 < span[1]]
-        while clash:
-            place = min(span[0] for span in clash) - room / 2 - 0.5
-            clash = [span for span in free if place + room / 2 > span[0] and place - room / 2 < span[1]]
-        _add_vehicle(plan, layout, index, kind, place, rng, lights, wish)
-        place -= room / 2 + gap / 2 + 2.5
-
-
-def _kinds(rng: np.random.Generator, main: bool) -> Iterator[str]:
-    """Kinds of vehicles in turn: shuffled in packs that hold each kind, so that none is absent for long."""
-    pack = [kind for kind, count in (MAIN_PACK if main else CROSS_PACK).items() for _ in range(count)]
-    while True:
-        yield from (pack[i] for i in rng.permutation(len(pack)))
-
-
-def _tram_place(layout: Layout, index: int) -> float | None:
-    """Where on a cross street's lane a tram begins, to come to the junction about when the ego vehicle does."""
-    lane = layout.lanes[index]
-    junction = next(junction for junction in layout.junctions if junction.road == lane.road)
-    if lane.direction != (1 if junction.index % 4 == 0 else -1) or junction.index % 2:
-        return None
-    arrival = max(junction.s / (0.75 * EGO_WISH) - 4.0, 0.0)
-    return float(layout.lane_s(lane, junction.cross_s)) - 32.0 - 6.5 * arrival
-
-
-def _add_vehicle(
-    plan: Plan, layout: Layout, index: int, kind: str, s: float, rng: np.random.Generator, lights: bool, wish: float
-) -> None:
-    lane = layout.lanes[index]
-    road = layout.roads[lane.road]
-
-    def path(aside: float) -> LanePath:
-        return LanePath(road, lane.direction, lane.offset + lane.direction * aside)
-
-    speed = 0.8 * wish
-    if kind in ("bicycle", "motorcycle"):
-        if kind == "bicycle":
-            figure = random_figure(rng, RIDER, child=False, helmet=bool(rng.random() < 0.5))
-            cycle = cycles.bicycle(int(rng.integers(12)), round(figure.build.height, 1), lights)
-            aside = -(lane.width / 2 - EDGE)
-            agent = Agent(
-                index,
-                s,
-                4.5,
-                cycle.rolling.size[0],
-                float(rng.uniform(4.0, 6.2)),
-                edge=lane.road == 0,
-                pull=0.9,
-                gap=1.5,
-            )
-        else:
-            figure = random_figure(rng, RIDER, child=False, helmet=True)
-            cycle = cycles.motorcycle(int(rng.integers(12)), lights)
-            aside = float(rng.uniform(0.1, 0.4))
-            agent = Agent(index, s, speed, cycle.rolling.size[0], wish * float(rng.uniform(0.95, 1.1)), pull=2.2)
-        plan.add(agent, path(aside), _cycle_maker(cycle, figure))
-        return
-    model = _model(kind, rng, lights)
-    heavy_ = kind in ("truck", "bus", "train")
-    aside = 0.0 if heavy_ or lane.road != 0 else _car_shift(model.size[1] / 2, lane.width)
-    agent = Agent(
-        index,
-        s,
-        speed * (0.8 if heavy_ else 1.0),
-        model.size[0],
-        wish * float(rng.uniform(0.75, 0.9) if heavy_ else rng.uniform(0.9, 1.1)),
-        wide=heavy_,
-        pull=0.9 if heavy_ else 1.6,
-        headway=1.5 if heavy_ else 1.2,
-    )
-    plan.add(agent, path(aside), _vehicle_maker(model))
-
-
-def _junction_span(layout: Layout, index: int, junction: int) -> tuple[float, float]:
-    """Along a lane, where nobody stands at the beginning: a junction with its crossings."""
-    lane = layout.lanes[index]
-    plan = layout.junctions[junction]
-    middle = float(layout.lane_s(lane, plan.s if lane.road == 0 else plan.cross_s))
-    return middle - 17.0, middle + 13.0
 
 
 def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bool) -> list[Thing]:
@@ -311,7 +158,7 @@ def _parked(layout: Layout, rng: np.random.Generator, density: float, lights: bo
 
 
 def _still(model: vehicles.Rolling, pose: Array) -> Still:
-    return Still(0, _class_of(model), model.size, pose, model.mesh, None if model.coarse is None else model.coarse.mesh)
+    return Still(0, class_of(model), model.size, pose, model.mesh, None if model.coarse is None else model.coarse.mesh)
 
 
 def _without_overlaps(bodies: list[Thing], ego: Ego, duration: float) -> list[Thing]:

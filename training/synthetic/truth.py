@@ -101,7 +101,7 @@ def objects_near(
     world: World, time: float, position: NDArray[np.floating], reach: float = np.inf
 ) -> tuple[ObjectTruth, ...]:
     """The things within `reach` metres on the ground of a position (2,) or (3,), in the order of their instances."""
-    found = [object_of(body, time) for body in world.bodies]
+    found = [object_of(body, time) for body in world.bodies if body.instance]
     near = [one for one in found if np.hypot(*(one.pose[:2, 3] - position[:2])) <= reach]
     return tuple(sorted(near, key=lambda one: one.instance))
 
@@ -141,7 +141,7 @@ class ViewTruth:
         values, counts = np.unique(ids, return_counts=True)
         pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
         found = []
-        for body in self.world.bodies:
+        for body in filter(lambda body: body.instance, self.world.bodies):
             truth = object_of(body, time)
             visible = pixels.get(truth.id, 0)
             if not visible and np.linalg.norm(truth.center - world_from_optical[:3, 3]) > self.reach:
