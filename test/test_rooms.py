@@ -29,6 +29,8 @@ ROOMS = (
     "frames",
     "bags",
     "recording",
+    "datasets",
+    "label_mapping",
     "nodes",
     "commands",
 )
