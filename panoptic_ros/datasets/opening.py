@@ -161,7 +161,7 @@ def open_dataset(
 
 
 def _pictures_of(path: Path, annotations: Path, image_folder: str | Path) -> Path:
-    """Where the pictures of a JSON are: as was said, from the folder that was opened; else as COCO lies, or beside it."""
+    """Where the pictures of a JSON are: as was said, from the folder that was opened; else as COCO lies, or beside."""
     if image_folder:
         return (path if path.is_dir() else path.parent) / image_folder
     if annotations.parent.name == "annotations":
