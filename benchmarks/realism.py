@@ -21,7 +21,8 @@ from rich.progress import track
 from rich.table import Table
 
 from panoptic_ros.datasets import PanopticDataset, open_dataset
-from panoptic_ros.labels import LabelMapping, LabelSet
+from panoptic_ros.label_mapping import LabelMapping
+from panoptic_ros.labels import LabelSet
 
 SMALLEST = 0.01  # of the picture's height: the side of the smallest region that counts
 

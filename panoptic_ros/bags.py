@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -232,7 +232,8 @@ class BagWriter:
 
     def discard(self) -> None:
         """Leave nothing of the file."""
-        self._writer.abort()
+        with suppress(OSError):  # of a full disk, on which what is not written yet cannot be
+            self._writer.abort()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, topic: str, kind: str, log_time: int, message: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,6 +284,20 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 def _content(path: Path) -> list[tuple[str, int, bytes]]:
     with rosbag2.Reader(path) as reader:
         return [(connection.topic, time, bytes(data)) for connection, time, data in reader.messages()]
+
+
+def test_a_full_disk_leaves_nothing_and_keeps_its_first_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not written yet cannot be when the bag is discarded either, so that closing it fails once more."""
+
+    def fail() -> None:
+        with BagWriter(tmp_path / "out.mcap", TYPES) as writer:
+            _fill(writer, range(2))
+            monkeypatch.setattr(writer._writer, "abort", lambda: os.write(os.open("/dev/full", os.O_WRONLY), b"0"))
+            raise OSError(errno.ENOSPC, "the first")
+
+    with pytest.raises(OSError, match="the first"):
+        fail()
+    assert not list(tmp_path.iterdir())
 
 
 def test_copies_join_to_the_whole(tmp_path: Path) -> None:

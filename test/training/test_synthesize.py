@@ -200,6 +200,31 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path: Path, rig: P
     assert not left
 
 
+def test_a_full_disk_of_its_own_keeps_nothing_of_a_drive(tmp_path: Path, rig: Path) -> None:
+    """On a file system of 200 kB, which the command meets as a disk that is full from some write on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    started("drive", tmp_path / "script", "--help").communicate(timeout=60)  # writes run.py
+    mounted = f"mount -t tmpfs -o size=200k tmpfs {disk} && "
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mounted + "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the system lets nobody mount a small disk")
+    command = (
+        f"{sys.executable} {tmp_path}/run.py drive {disk}/out.mcap --rig {rig} --duration 20 --images raw --workers 1"
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mounted}{command}; echo $?; ls -A {disk}"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == ["1"], done  # and no file
+    assert done.stderr.count("error: ") == 1
+    assert "No space left on device" in done.stderr
+    assert str(disk / "out.mcap") in done.stderr
+
+
 def test_a_worker_that_dies_is_one_line(tmp_path: Path, rig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesize, "_world_maker", lambda: dying_world)
     result = run("dataset", tmp_path / "out", "--rig", rig, "--images", 2, "--workers", 2)
@@ -219,6 +244,10 @@ def dying_world(*_: object) -> None:
         (("drive", "{tmp}/a.bag", "--rig", "{rig}"), "expected a name that ends in .mcap"),
         (("drive", "{tmp}/no/a.mcap", "--rig", "{rig}"), "lies in no folder"),
         (("dataset", "{rig}", "--rig", "{rig}"), "is no folder"),
+        (("drive", "{tmp}/a.mcap", "--rig", "{unknown}"), "unknown.yaml: cameras[0]: unknown key 'fov'"),
+        (("dataset", "{tmp}/out", "--rig", "{underground}"), "underground.yaml: cameras[0]: position: is underground"),
+        (("drive", "{tmp}/a.mcap", "--rig", "{impossible}"), "impossible.yaml: cameras[0]: lens: fx: expected a focal"),
+        (("dataset", "{tmp}/out", "--rig", "{wide}", "--variation", "1"), "front: lens, 0.71 times its focal length"),
         (("dataset", "{tmp}/out", "--rig", "{rig}", "--split", "a/b"), "--split: expected letters and digits"),
         (
             ("dataset", "{tmp}/out", "--rig", "{rig}", "--weather", "hail"),
@@ -232,8 +261,21 @@ def dying_world(*_: object) -> None:
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, rig: Path, arguments: tuple[str, ...], said: str) -> None:
-    result = run(*(argument.format(tmp=tmp_path, rig=rig) for argument in arguments))
+    lens, wide = {"width": 64, "height": 48, "fx": 50.0}, {"width": 640, "height": 480, "fx": 17.0}
+    camera = {"name": "front", "lens": lens, "position": [1.0, 0.0, 1.5]}
+    wrong = {
+        "unknown": camera | {"fov": 90},
+        "underground": camera | {"position": [1.0, 0.0, -0.3]},
+        "impossible": camera | {"lens": lens | {"fx": -50.0}},
+        "wide": camera | {"lens": wide},
+    }
+    paths = {name: tmp_path / f"{name}.yaml" for name in wrong}
+    for name, content in wrong.items():
+        paths[name].write_text(yaml.safe_dump({"cameras": [content]}))
+    before = sorted(tmp_path.iterdir())
+    result = run(*(argument.format(tmp=tmp_path, rig=rig, **paths) for argument in arguments))
     assert result.exit_code == 1, result.output
+    assert sorted(tmp_path.iterdir()) == before  # nothing is written
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
     assert said in result.stderr

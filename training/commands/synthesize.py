@@ -136,6 +136,7 @@ def dataset(
     from panoptic_ros.labels import LabelSet
     from panoptic_training.synthetic.datasets import LAYOUTS, DatasetError, DatasetFolder
     from panoptic_training.synthetic.production import LABELS, DatasetPlan
+    from panoptic_training.synthetic.randomisation import check_variation
 
     with _user_errors(DatasetError):
         if not split.isalnum():
@@ -151,6 +152,10 @@ def dataset(
             density=density,
             variation=variation,
         )
+        try:
+            check_variation(plan.rig, variation)
+        except ValueError as error:
+            raise ConfigurationError(f"--variation {variation:g}: {rig}: {error}") from None
         if not plan.rig.cameras:
             raise ConfigurationError(f"{rig}: has no cameras, of which a data set's images are")
         identity = _identity(rig, plan.rig, seed, plan.weather, density) | {

@@ -24,6 +24,7 @@ TAKEN_NAMES = (MAP, ODOM, BASE, "clock", "tf", "tf_static", "truth")
 
 MAX_RATE = 1000.0
 MAX_SIZE = 8192
+VIEW = 0.01, 175.0  # degrees that an image of a pinhole camera can span
 
 
 def check_name(name: str) -> None:
@@ -80,9 +81,18 @@ class Lens:
         for key, pixels in (("width", self.width), ("height", self.height)):
             if not 1 <= pixels <= MAX_SIZE:
                 raise ValueError(f"{key}: expected 1 to {MAX_SIZE} pixels, got {pixels}")
-        for key, focal in (("fx", self.fx), ("fy", self.fy)):
-            if focal is not None and not (math.isfinite(focal) and focal > 0):
+        for key, focal, size in (
+            ("fx", self.fx, self.width),
+            ("fy", self.fx if self.fy is None else self.fy, self.height),
+        ):
+            if not (math.isfinite(focal) and focal > 0):
                 raise ValueError(f"{key}: expected a focal length of more than 0 pixels, got {focal}")
+            view = math.degrees(2 * math.atan(size / 2 / focal))
+            if not VIEW[0] <= view <= VIEW[1]:
+                raise ValueError(
+                    f"{key}: expected a focal length with which {size} pixels span {VIEW[0]:g} to {VIEW[1]:g} degrees; "
+                    f"with {focal:g} pixels they span {view:.4g}"
+                )
         for key, center, size in (("cx", self.cx, self.width), ("cy", self.cy, self.height)):
             if center is not None and not -0.5 * size <= center <= 1.5 * size:
                 raise ValueError(

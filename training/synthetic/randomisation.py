@@ -14,7 +14,7 @@ import numpy as np
 from panoptic_training.synthetic.drive import random_numbers
 from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.mounts import CameraMount
+from panoptic_training.synthetic.mounts import CameraMount, Lens
 from panoptic_training.synthetic.rig import Rig
 
 # At a variation of 1: metres, and degrees of roll, pitch and yaw.
@@ -41,15 +41,35 @@ def varied_rig(rig: Rig, seed: int, variation: float) -> Rig:
     return replace(rig, cameras=tuple(_varied_camera(camera, seed, variation) for camera in rig.cameras))
 
 
+def check_variation(rig: Rig, variation: float) -> None:
+    """Refuse a variation that gives a camera a lens that cannot be.
+
+    Raises
+    ------
+    ValueError
+        That names the camera.
+    """
+    for camera in rig.cameras:
+        for zoom in (-variation, variation):
+            try:
+                _zoomed(camera.lens, zoom)
+            except ValueError as error:
+                raise ValueError(f"{camera.name}: lens, {ZOOM**zoom:.2f} times its focal length: {error}") from error
+
+
+def _zoomed(lens: Lens, zoom: float) -> Lens:
+    """The lens with a focal length that is `ZOOM` to the power of `zoom` times as long."""
+    factor = float(ZOOM**zoom)
+    return replace(lens, fx=lens.fx * factor, fy=(lens.fx if lens.fy is None else lens.fy) * factor)
+
+
 def _varied_camera(camera: CameraMount, seed: int, variation: float) -> CameraMount:
     rng = random_numbers(seed, camera.name, zlib.crc32(b"mount"))
     up, roll, pitch, yaw, zoom = rng.uniform(-1, 1, 5) * variation
-    lens, (x, y, z), turn = camera.lens, camera.position, camera.rpy_degrees
-    factor = float(ZOOM**zoom)
-    fy = lens.fx if lens.fy is None else lens.fy
+    (x, y, z), turn = camera.position, camera.rpy_degrees
     return replace(
         camera,
-        lens=replace(lens, fx=lens.fx * factor, fy=fy * factor),
+        lens=_zoomed(camera.lens, float(zoom)),
         position=(x, y, max(min(LOWEST, z), z + float(up) * HEIGHT)),
         rpy_degrees=(
             turn[0] + float(roll) * TURN[0],
