@@ -31,6 +31,7 @@ ROOMS = (
     "recording",
     "datasets",
     "label_mapping",
+    "evaluation",
     "nodes",
     "commands",
 )
