@@ -45,6 +45,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
+        "Pillow",
         "PyYAML",
         "rich",
         "rosbags",
@@ -80,7 +81,7 @@ setup(
             *TRAIN,
             *EVALUATION,
             "catkin_pkg",
-            "cityscapesscripts",
+            "cityscapesScripts",
             "colcon-package-information",
             "colcon-ros",
             "cyclonedds",

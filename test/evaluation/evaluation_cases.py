@@ -141,7 +141,7 @@ class DrawnDataset(PanopticDataset):
     def image(self, index: int) -> np.ndarray:
         return np.full((self.height, self.width, 3), index % 256, dtype=np.uint8)
 
-    def read_truth(self, index: int, report: Report) -> Truth:
+    def _read_truth(self, index: int, report: Report) -> Truth:
         generator = np.random.default_rng(index)
         blocks = generator.choice(IDS, (self.height // 8, self.width // 8)).astype(np.int32)
         ids = np.kron(blocks, np.ones((8, 8), dtype=np.int32))

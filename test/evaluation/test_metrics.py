@@ -122,7 +122,7 @@ def test_a_prediction_that_does_not_fit_is_named(workers: int, monkeypatch: pyte
 def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "STRETCH", 2)
     dataset = DrawnDataset(6)
-    with pytest.raises(EvaluationError, match="/drawn: a worker died, perhaps for want of memory"):
+    with pytest.raises(OSError, match="a worker process has ended, for want of memory"):
         evaluate_predictions(dataset, Failing(dataset, "drawn/00003", "die"), workers=2)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from types import FrameType
@@ -58,7 +59,7 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
 
     Raises
     ------
-    concurrent.futures.process.BrokenProcessPool
+    OSError
         If a process has died.
     """
     global _stop
@@ -76,10 +77,8 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of libraries hold
     stop = context.Event()
     pending: deque[Future[R]] = deque()
-    with (
-        _ctrl_c_sets(stop),
-        ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start, stop)) as pool,
-    ):
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start, stop))
+    with _ctrl_c_sets(stop):
         try:
             for part in parts:
                 pending.append(pool.submit(_work, part))
@@ -89,9 +88,12 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
                 yield pending.popleft().result()
         except Stopped:
             raise KeyboardInterrupt from None
+        except BrokenProcessPool as error:
+            raise OSError("a worker process has ended, for want of memory? Take fewer workers") from error
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            # A process that is only starting still needs `stop`, which goes when this ends.
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin(start: Callable[[], Callable[[Any], Any]], stop: Event) -> None:
