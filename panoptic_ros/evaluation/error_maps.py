@@ -41,7 +41,7 @@ COLORS: dict[PixelError, tuple[int, int, int]] = {
     PixelError.MISSED: (170, 20, 60),
     PixelError.FALSE: (204, 121, 187),
 }
-"""R, G, B of each kind, after Okabe and Ito (2008): who confuses red and green can tell them apart; with a darker red."""
+"""R, G, B of each kind, after Okabe and Ito (2008), so that who confuses red and green can tell them apart."""
 
 NAMES: dict[PixelError, str] = {
     PixelError.RIGHT: "right",
