@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from panoptic_ros.evaluation.document import EvaluationDocument
@@ -93,13 +94,13 @@ def _classes_table(document: EvaluationDocument) -> Table:
         of, iou_of = qualities.get(class_id), ious.get(class_id)
         either = of or iou_of
         assert either is not None, "the id is of one of them"
-        figures = []
+        figures: list[str] = []
         if quality:
             parts = (percent(of.pq), percent(of.sq), percent(of.rq), of.tp, of.fp, of.fn) if of else (NONE,) * 6
             figures += map(str, parts)
         if iou:
             figures.append(percent(iou_of.iou if iou_of else None))
-        table.add_row(either.name, "thing" if either.is_thing else "stuff", *figures)
+        table.add_row(escape(either.name), "thing" if either.is_thing else "stuff", *figures)
     return table
 
 
