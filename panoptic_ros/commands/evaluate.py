@@ -159,7 +159,7 @@ class _Run:
             self.model,
             seconds=self.seconds,
             notes=tuple(notes),
-            command=tuple(sys.argv),
+            command=("panoptic-ros", *sys.argv[1:]),
             environment=environment(self.model.device if self.model else "cpu"),
         )
 

@@ -72,7 +72,7 @@ def _context(document: EvaluationDocument, examples: Iterable[Example]) -> dict[
     config = None if described is None else described.pop("config")
     return {
         "none": NONE,
-        "title": f"{model.name if model else 'Predictions'} on {source.name}",
+        "title": f"{model.name if model else Path(source.predictions).stem or 'Recorded predictions'} on {source.name}",
         "document": document,
         "source": source,
         "quality": quality,
