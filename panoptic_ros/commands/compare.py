@@ -65,7 +65,7 @@ def _print(
     OUT.print(_class_ious(first, second) if comparison is None else _qualities(comparison))
     OUT.print(_figures(first, second))
     if comparison is None:
-        OUT.print("Without panoptic quality there are no counts of single images, and so no intervals.")
+        OUT.print("Without panoptic quality there are no counts of single images, and so no intervals.", soft_wrap=True)
         return
     by_chance = round(100 * (1 - comparison.confidence))
     OUT.print(
@@ -75,7 +75,7 @@ def _print(
         soft_wrap=True,
     )
     if first.source.kind != "dataset":
-        OUT.print("Frames of a drive resemble each other, so that these intervals are too narrow.")
+        OUT.print("Frames of a drive resemble each other, so that these intervals are too narrow.", soft_wrap=True)
 
 
 def _qualities(comparison: Comparison) -> Table:
