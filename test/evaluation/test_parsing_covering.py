@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from evaluation_cases import LABELS, Case, cases
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal_metrics import coverings, mean, regions
 
@@ -19,6 +19,7 @@ def evaluated(images: list[Case]) -> ParsingCoveringResult:
     return metric.result()
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), max_size=4))
 def test_it_is_what_a_literal_transcription_covers(images: list[Case]) -> None:
     result = evaluated(images)
@@ -31,6 +32,7 @@ def test_it_is_what_a_literal_transcription_covers(images: list[Case]) -> None:
         assert value == (None if chosen is None else pytest.approx(chosen, abs=1e-12))
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), min_size=2, max_size=4))
 def test_order_and_splitting_change_nothing(images: list[Case]) -> None:
     parts = [ParsingCovering(LABELS), ParsingCovering(LABELS)]
