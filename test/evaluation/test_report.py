@@ -152,7 +152,7 @@ def test_the_classes_are_those_of_the_document(
     assert metrics.semantic_iou is not None
     ious = {one.class_id: one.iou for one in metrics.semantic_iou.per_class}
     header, *found = page.tables["classes"]
-    assert header[3:] == ["PQ", "SQ", "RQ", "found (TP)", "false (FP)", "missed (FN)", "IoU"]
+    assert header[3:] == ["PQ", "SQ", "RQ", "TP", "FP", "FN", "IoU"]
     expected = {
         one.name: [
             one.name,
