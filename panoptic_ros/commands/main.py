@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_ros.commands.compare import compare
 from panoptic_ros.commands.data import data
+from panoptic_ros.commands.evaluate import evaluate
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
 
@@ -18,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(replay)
+app.command()(evaluate)
+app.command()(compare)
 app.command()(info)
 app.add_typer(data, name="data")
 
