@@ -29,6 +29,9 @@ ROOMS = (
     "frames",
     "bags",
     "recording",
+    "datasets",
+    "label_mapping",
+    "evaluation",
     "nodes",
     "commands",
 )
