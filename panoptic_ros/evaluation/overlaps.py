@@ -67,6 +67,8 @@ class Overlaps:
         The segments.
     counts:
         (1 + T, 1 + P) int64, the pixels that each pair shares; row 0 is the truth's void, column 0 the prediction's.
+    truth_map, prediction_map:
+        What was compared.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Overlaps:
     truth: SegmentTable
     prediction: SegmentTable
     counts: NDArray[np.int64]
+    truth_map: PanopticSegmentation
+    prediction_map: PanopticSegmentation
 
     @property
     def intersections(self) -> NDArray[np.int64]:
@@ -89,14 +93,8 @@ class Overlaps:
     @property
     def same_class(self) -> NDArray[np.bool_]:
         """(T, P) bool, whether the two are of one class."""
-        return self.truth.class_ids[:, None] == self.prediction.class_ids
-
-    def unions(self, void_in_union: bool = False) -> NDArray[np.int64]:
-        """(T, P) int64, the pixels that either covers; without those of the prediction on void, unless they are to
-        stay.
-        """
-        predicted = self.prediction.areas if void_in_union else self.prediction.areas - self.prediction_on_void
-        return self.truth.areas[:, None] + predicted - self.intersections
+        same: NDArray[np.bool_] = self.truth.class_ids[:, None] == self.prediction.class_ids
+        return same
 
 
 def overlaps(name: str, prediction: PanopticSegmentation, truth: Truth, labels: LabelSet) -> Overlaps:
@@ -133,6 +131,8 @@ def overlaps(name: str, prediction: PanopticSegmentation, truth: Truth, labels: 
         truth=_table(seen, truth.crowd, counts[1:].sum(axis=1), labels),
         prediction=_table(prediction, frozenset(), counts[:, 1:].sum(axis=0), labels),
         counts=counts,
+        truth_map=seen,
+        prediction_map=prediction,
     )
 
 

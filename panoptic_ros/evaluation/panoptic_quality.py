@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +142,27 @@ class PanopticQuality:
         self._rows = NamedRows((("class_id", "i4"), ("tp", "i4"), ("fp", "i4"), ("fn", "i4"), ("iou", "f8")))
 
     def update(self, overlaps: Overlaps) -> None:
-        """Count one image."""
-        self._rows.add(overlaps.name, **_counted(overlaps, self.rule == "void_in_union"))
+        """Count one image.
+
+        Raises
+        ------
+        EvaluationError
+            If it was counted already.
+        """
+        truth, prediction = overlaps.truth, overlaps.prediction
+        self.count(overlaps.name, truth.class_ids, truth.crowd, prediction.class_ids, overlaps.counts)
+
+    def count(
+        self,
+        name: str,
+        truth_classes: NDArray[np.int32],
+        crowd: NDArray[np.bool_],
+        prediction_classes: NDArray[np.int32],
+        counts: NDArray[np.int64],
+    ) -> None:
+        """Count one image or stretch of video that is given by the pixels of each pair; see `count_matches`."""
+        void_in_union = self.rule == "void_in_union"
+        self._rows.add(name, **count_matches(truth_classes, crowd, prediction_classes, counts, void_in_union))
 
     def merge(self, other: PanopticQuality) -> None:
         """Take over the counts of other images.
@@ -199,31 +218,50 @@ class PanopticQuality:
         )
 
 
-def _counted(overlaps: Overlaps, void_in_union: bool) -> dict[str, NDArray[np.generic]]:
-    """The columns of one image's rows, a row for each class that occurs."""
-    truth, prediction, shared = overlaps.truth, overlaps.prediction, overlaps.intersections
-    unions = overlaps.unions(void_in_union)
-    matches = (2 * shared > unions) & overlaps.same_class & ~truth.crowd[:, None]
+def count_matches(
+    truth_classes: NDArray[np.int32],
+    crowd: NDArray[np.bool_],
+    prediction_classes: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    void_in_union: bool,
+) -> dict[str, NDArray[Any]]:
+    """Match segments, of one image or of a stretch of video.
+
+    Parameters
+    ----------
+    truth_classes, crowd:
+        (T,), the class of each segment of the truth and whether it is a crowd.
+    prediction_classes:
+        (P,), the class of each predicted one.
+    counts:
+        (1 + T, 1 + P), the pixels that each pair shares, void first.
+    void_in_union:
+        See `Rule`.
+
+    Returns
+    -------
+    By the names ``class_id``, ``tp``, ``fp``, ``fn`` and ``iou``, the sum over the matches, an array with an entry for
+    each class that occurs.
+    """
+    shared, on_void = counts[1:, 1:], counts[0, 1:]
+    areas, predicted_areas = counts[1:].sum(axis=1), counts[:, 1:].sum(axis=0)
+    unions = areas[:, None] + (predicted_areas if void_in_union else predicted_areas - on_void) - shared
+    same_class = truth_classes[:, None] == prediction_classes
+    matches = (2 * shared > unions) & same_class & ~crowd[:, None]
     matched = np.nonzero(matches)
     ious = shared[matched] / unions[matched]
 
-    crowd_of_class = shared * (overlaps.same_class & truth.crowd[:, None])
-    ignored = overlaps.prediction_on_void + crowd_of_class.sum(axis=0)
-    wrong = ~matches.any(axis=0) & (2 * ignored <= prediction.areas)
-    missed = ~matches.any(axis=1) & ~truth.crowd
-
-    true_classes, wrong_classes, missed_classes = (
-        truth.class_ids[matched[0]],
-        prediction.class_ids[wrong],
-        truth.class_ids[missed],
-    )
-    classes = np.unique(np.concatenate((true_classes, wrong_classes, missed_classes)))
+    ignored = on_void + (shared * (same_class & crowd[:, None])).sum(axis=0)
+    wrong = prediction_classes[~matches.any(axis=0) & (2 * ignored <= predicted_areas)]
+    missed = truth_classes[~matches.any(axis=1) & ~crowd]
+    right = truth_classes[matched[0]]
+    classes = np.unique(np.concatenate((right, wrong, missed)))
     return {
         "class_id": classes,
-        "tp": (true_classes == classes[:, None]).sum(axis=1),
-        "fp": (wrong_classes == classes[:, None]).sum(axis=1),
-        "fn": (missed_classes == classes[:, None]).sum(axis=1),
-        "iou": np.array([exact_sum(ious[true_classes == class_id]) for class_id in classes]),
+        "tp": (right == classes[:, None]).sum(axis=1),
+        "fp": (wrong == classes[:, None]).sum(axis=1),
+        "fn": (missed == classes[:, None]).sum(axis=1),
+        "iou": np.array([exact_sum(ious[right == class_id]) for class_id in classes], dtype=np.float64),
     }
 
 

@@ -59,8 +59,9 @@ class ParsingCovering:
 
     def update(self, overlaps: Overlaps) -> None:
         """Take one image into account."""
-        truth = overlaps.truth
-        ious = np.where(overlaps.same_class, overlaps.intersections, 0) / np.maximum(overlaps.unions(), 1)
+        truth, shared = overlaps.truth, overlaps.intersections
+        unions = truth.areas[:, None] + overlaps.prediction.areas - overlaps.prediction_on_void - shared
+        ious = np.where(overlaps.same_class, shared, 0) / unions
         covered = ious.max(axis=1, initial=0.0) * truth.areas
         regions = ~truth.crowd
         classes = np.unique(truth.class_ids[regions])

@@ -15,6 +15,33 @@ from panoptic_ros.evaluation.overlaps import EvaluationError
 IMAGE = "image"
 
 
+class ImageNames:
+    """The names of the images that were evaluated, in order, each once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def add(self, *names: str) -> None:
+        """Append names.
+
+        Raises
+        ------
+        EvaluationError
+            If one is there already.
+        """
+        repeated = self._names.keys() & set(names)
+        if repeated or len(set(names)) < len(names):
+            which = min(repeated, default="") or max(names, key=names.count)
+            raise EvaluationError(f"{which}: this image is evaluated twice; names of images must differ")
+        self._names.update(dict.fromkeys(names))
+
+
 @dataclass(slots=True)
 class NamedRows:
     """A growing table; each row is of one image.
@@ -28,9 +55,8 @@ class NamedRows:
     """
 
     columns: Sequence[tuple[str, str]]
-    names: list[str] = field(default_factory=list)
+    names: ImageNames = field(default_factory=ImageNames)
     _parts: list[NDArray[np.void]] = field(default_factory=list)
-    _known: set[str] = field(default_factory=set)
 
     def add(self, name: str, **values: Any) -> None:
         """Append the rows of an image, an array or a scalar for each column.
@@ -40,13 +66,12 @@ class NamedRows:
         EvaluationError
             If the image is there already.
         """
-        self._know((name,))
+        self.names.add(name)
         length = max((np.size(value) for value in values.values()), default=0)
         rows = np.zeros(length, dtype=[(IMAGE, "i4"), *self.columns])
-        rows[IMAGE] = len(self.names)
+        rows[IMAGE] = len(self.names) - 1
         for column, _ in self.columns:
             rows[column] = values[column]
-        self.names.append(name)
         self._parts.append(rows)
 
     def merge(self, other: NamedRows) -> None:
@@ -57,17 +82,10 @@ class NamedRows:
         EvaluationError
             If an image is in both.
         """
-        self._know(other.names)
         rows = other.table().copy()
         rows[IMAGE] += len(self.names)
-        self.names += other.names
+        self.names.add(*other.names)
         self._parts.append(rows)
-
-    def _know(self, names: Sequence[str]) -> None:
-        repeated = self._known.intersection(names)
-        if repeated:
-            raise EvaluationError(f"{min(repeated)}: this image is evaluated twice; names of images must differ")
-        self._known.update(names)
 
     def table(self) -> NDArray[np.void]:
         """All rows, with the column ``image`` that counts `names`."""

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.evaluation.overlaps import EvaluationError, Overlaps
-from panoptic_ros.evaluation.rows import exact_sum
+from panoptic_ros.evaluation.overlaps import Overlaps
+from panoptic_ros.evaluation.rows import ImageNames, exact_sum
 from panoptic_ros.files import written_whole
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import VOID
@@ -179,7 +179,7 @@ class SemanticIou:
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
         self.counts = np.zeros((len(labels) + 1, len(labels) + 1), dtype=np.int64)
-        self._names: set[str] = set()
+        self._names = ImageNames()
 
     def update(self, overlaps: Overlaps) -> None:
         """Count one image.
@@ -189,7 +189,7 @@ class SemanticIou:
         EvaluationError
             If it was counted already.
         """
-        self._know({overlaps.name})
+        self._names.add(overlaps.name)
         rows, columns = self._indices(overlaps.truth.class_ids), self._indices(overlaps.prediction.class_ids)
         np.add.at(self.counts, (rows[:, None], columns), overlaps.counts)
 
@@ -199,11 +199,6 @@ class SemanticIou:
         order = np.argsort(ids)
         return np.concatenate(([0], 1 + order[np.searchsorted(ids, class_ids, sorter=order)]))
 
-    def _know(self, names: set[str]) -> None:
-        if repeated := self._names & names:
-            raise EvaluationError(f"{min(repeated)}: this image is evaluated twice; names of images must differ")
-        self._names |= names
-
     def merge(self, other: SemanticIou) -> None:
         """Add the counts of other images.
 
@@ -212,7 +207,7 @@ class SemanticIou:
         EvaluationError
             If an image is in both.
         """
-        self._know(other._names)
+        self._names.add(*other._names)
         self.counts += other.counts
 
     def confusion(self) -> ClassConfusion:
