@@ -45,6 +45,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
+        "Pillow",
         "PyYAML",
         "rich",
         "rosbags",
@@ -88,6 +89,7 @@ setup(
             "mcap-ros2-support",
             "onnxruntime",
             "psutil",
+            "pycocotools",
             "pytest",
             "pytest-timeout",
             "setuptools",
