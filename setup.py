@@ -89,7 +89,6 @@ setup(
             "mcap-ros2-support",
             "onnxruntime",
             "psutil",
-            "pycocotools",
             "pytest",
             "pytest-timeout",
             "setuptools",
