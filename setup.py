@@ -37,12 +37,14 @@ setup(
         *(f"{TRAINING}.{name}" for name in find_packages("training")),
     ],
     package_dir={TRAINING: "training"},
+    package_data={PACKAGE: ["evaluation/*.jinja"]},
     data_files=share_files(),
     zip_safe=False,
     python_requires=">=3.10",
     # For pip; colcon leaves these to package.xml. pip does not see Debian's python3-opencv and would put a second cv2
     # before it, so on a robot install with colcon, or with `pip install --no-deps`.
     install_requires=[
+        "Jinja2",
         "numpy",
         "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
         "Pillow",

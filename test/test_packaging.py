@@ -41,6 +41,7 @@ PARTS = (
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "PIL": "python3-pil",
+    "jinja2": "python3-jinja2",
     "numpy": "python3-numpy",
     "rich": "python3-rich",
     "rosbags": None,

@@ -80,8 +80,8 @@ def renamed(ids: np.ndarray, offset: int, keep: Collection[int] = ()) -> np.ndar
 
 
 def perturbed(ids: np.ndarray, labels: LabelSet, generator: np.random.Generator) -> np.ndarray:
-    """A truth as a network might predict it: regions shifted, classes confused, instances joined, split and lost."""
-    shift = generator.integers(-6, 7, size=2)
+    """A truth as a network might predict it: shifted, classes confused, instances joined, split and lost."""
+    shift = generator.integers(-2, 3, size=2)
     moved = np.roll(ids, tuple(shift), axis=(0, 1))
     things = labels.thing_ids
     result = moved.copy()
