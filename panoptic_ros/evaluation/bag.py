@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from panoptic_ros.bags import bag_messages
 from panoptic_ros.datasets.dataset import Truth
+from panoptic_ros.evaluation.alignment import Alignment, align
 from panoptic_ros.evaluation.camera_metrics import CameraMetrics
 from panoptic_ros.evaluation.metrics import STANDARD, MetricName
 from panoptic_ros.evaluation.overlaps import EvaluationError
@@ -20,7 +22,6 @@ from panoptic_ros.evaluation.recorded_cameras import RecordedCamera, label_topic
 from panoptic_ros.evaluation.recorded_labels import classes_of, label_set_of
 from panoptic_ros.evaluation.recorded_pairs import RecordedPairs, Roles
 from panoptic_ros.evaluation.recorded_run import RunReport, seconds_of
-from panoptic_ros.label_mapping import LabelMapping
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import image_to_bgr, segmentation_from_messages
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -49,8 +50,7 @@ class Comparison:
         The name or path of the label set of topics that do not say what their ids mean, or say it in classes of the
         user's own.
     mapping:
-        The name or path of the `LabelMapping` from the predictions' classes to the truth's; if empty, that which comes
-        with the package where they differ.
+        See `align`.
     """
 
     metrics: Sequence[MetricName] = STANDARD
@@ -69,20 +69,69 @@ class EvaluatedFrame:
     camera, name:
         Where it is from, and what it is called in the evaluation.
     prediction, truth:
-        With the truth's class ids.
+        In the classes that are measured.
     image:
-        Decodes the camera's image, (H, W, 3) uint8 BGR; None where the bag does not have it.
+        (H, W, 3) uint8 BGR; None where it was not read, or the bag does not have it.
     """
 
     camera: str
     name: str
     prediction: PanopticSegmentation
     truth: Truth
-    image: Callable[[], NDArray[np.uint8]] | None
+    image: NDArray[np.uint8] | None
 
 
-Watch = Callable[[EvaluatedFrame, int, int], None]
-"""Is told of each frame that was compared, how many there were up to now, and how many there are."""
+Progress = Callable[[int, int], None]
+"""Is told how many frames were compared up to now, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparer:
+    """Reads the frames of a bag that belong together and makes them comparable."""
+
+    path: Path
+    recorded: RecordedPairs
+    roles: Roles
+    labels: LabelSet
+    alignment: Alignment
+    predict: Callable[[Mapping[str, Any]], PanopticSegmentation]
+
+    def frames(self, roles: Roles, wanted: Collection[str] | None = None) -> Iterator[EvaluatedFrame]:
+        """The frames, or those whose names are wanted, from the topics of `roles`."""
+        for pair, parts in self.recorded.frames(self.path, roles):
+            if wanted is not None and pair.name not in wanted:
+                continue
+            with self._naming(pair.name):
+                seen = segmentation_from_messages(parts["truth"], None, self.labels)
+                number = self.recorded.numbers[pair.camera, pair.truth_stamp]
+                truth = Truth(seen, sequence=pair.camera, frame=number)
+                if self.alignment.truth is not None:
+                    truth = self.alignment.truth.truth(truth)
+                prediction = self.alignment.prediction(self.predict(parts))
+                image = image_to_bgr(parts["image"]) if "image" in parts else None
+            yield EvaluatedFrame(pair.camera, pair.name, prediction, truth, image)
+
+    def measure(self, comparison: Comparison, roles: Roles, progress: Progress | None) -> CameraMetrics:
+        metrics = CameraMetrics(self.alignment.labels, comparison.metrics, comparison.rule)
+        done, count = 0, len(self.recorded.pairs)
+        for frame in self.frames(roles):
+            with self._naming(frame.name):
+                metrics.update(frame.camera, frame.name, frame.prediction, frame.truth)
+            done += 1
+            if progress is not None:
+                progress(done, count)
+        if done != count:  # a bag that is being written has other frames at the second reading
+            raise EvaluationError(f"{self.path}: has changed while it was read: {done} of {count} frames are there")
+        return metrics
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Say of which bag and frame something is wrong."""
+        try:
+            yield
+        except ValueError as error:
+            where = "" if str(error).startswith(f"{name}:") else f"{name}: "
+            raise EvaluationError(f"{self.path}: {where}{error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,30 +142,41 @@ class BagEvaluation:
     ----------
     metrics:
         Of each camera.
-    labels:
-        Of the truth, in which everything is measured.
-    mapping:
-        The mapping that predictions went through; None where they have the truth's classes.
+    alignment:
+        In which classes.
     run:
         How the recorded run went.
     left_out:
-        The names of cameras with a truth but no topic of predictions (or of images).
+        The names of cameras with a truth but nothing to compare with it.
     """
 
     metrics: CameraMetrics
-    labels: LabelSet
-    mapping: LabelMapping | None
+    alignment: Alignment
     run: RunReport
     left_out: tuple[str, ...]
+    _comparer: _Comparer
 
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know beside the figures, a sentence for each thing."""
         left_out = [f"{name}: has a truth but nothing to compare with it, and is left out." for name in self.left_out]
-        return (*left_out, *self.run.notes())
+        return (*self.alignment.notes(), *left_out, *self.run.notes())
+
+    def again(self, names: Collection[str]) -> Iterator[EvaluatedFrame]:
+        """Read some frames once more, with their images; a network segments them once more.
+
+        Raises
+        ------
+        EvaluationError, SourceError
+            If the bag is another one now.
+        """
+        return self._comparer.frames(self._comparer.roles, names)
 
 
 def evaluate_recorded(
-    path: Path, cameras: Sequence[RecordedCamera], comparison: Comparison | None = None, watch: Watch | None = None
+    path: Path,
+    cameras: Sequence[RecordedCamera],
+    comparison: Comparison | None = None,
+    progress: Progress | None = None,
 ) -> BagEvaluation:
     """Evaluate the predictions in a bag against the truths in it.
 
@@ -128,8 +188,8 @@ def evaluate_recorded(
         See `find_cameras`.
     comparison:
         How; by default the standard metrics by COCO's rules, of equal stamps.
-    watch:
-        Is told of each frame.
+    progress:
+        Is told after each frame.
 
     Raises
     ------
@@ -165,10 +225,10 @@ def evaluate_recorded(
             return seen
         return PanopticSegmentation(seen.ids, seen.segments, _confidence(parts["confidence"], seen))
 
-    # The pictures are only for who watches.
-    if watch is None:
-        roles = {topic: role for topic, role in roles.items() if role[1] != "image"}
-    return _evaluate(path, recorded, roles, comparison, labels, predicted, predict, left_out, watch)
+    comparer = _Comparer(path, recorded, roles, labels, align(predicted, labels, comparison.mapping), predict)
+    without_images = {topic: role for topic, role in roles.items() if role[1] != "image"}
+    metrics = comparer.measure(comparison, without_images, progress)
+    return BagEvaluation(metrics, comparer.alignment, recorded.run, left_out, comparer)
 
 
 def evaluate_images(
@@ -177,7 +237,7 @@ def evaluate_images(
     predict: Predict,
     predicted: LabelSet,
     comparison: Comparison | None = None,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> BagEvaluation:
     """Segment the images in a bag that have a truth, and evaluate that.
 
@@ -187,7 +247,7 @@ def evaluate_images(
         Segments one image.
     predicted:
         What its class ids mean.
-    path, cameras, comparison, watch:
+    path, cameras, comparison, progress:
         See `evaluate_recorded`.
 
     Raises
@@ -201,17 +261,10 @@ def evaluate_images(
     labels = recorded_labels(path, [camera.truth for camera in kept], comparison.labels)
     roles = {camera.truth: (camera, "truth") for camera in kept} | {camera.images: (camera, "image") for camera in kept}
     recorded = RecordedPairs.read(path, roles, kept, "image", comparison.tolerance)
-    return _evaluate(
-        path,
-        recorded,
-        roles,
-        comparison,
-        labels,
-        predicted,
-        lambda parts: predict(image_to_bgr(parts["image"])),
-        left_out,
-        watch,
-    )
+    alignment = align(predicted, labels, comparison.mapping)
+    comparer = _Comparer(path, recorded, roles, labels, alignment, lambda parts: predict(image_to_bgr(parts["image"])))
+    metrics = comparer.measure(comparison, roles, progress)
+    return BagEvaluation(metrics, alignment, recorded.run, left_out, comparer)
 
 
 def recorded_labels(path: Path, topics: Sequence[str], labels: str = "") -> LabelSet:
@@ -272,48 +325,6 @@ def _check_companions(path: Path, recorded: RecordedPairs, topic: str, camera: R
                 f"{path}: {topic}: nothing of {seconds_of(pair.prediction_stamp)} s, which the metrics need that were "
                 "chosen; record the topic too, or choose other metrics"
             )
-
-
-def _evaluate(
-    path: Path,
-    recorded: RecordedPairs,
-    roles: Roles,
-    comparison: Comparison,
-    labels: LabelSet,
-    predicted: LabelSet,
-    predict: Callable[[Mapping[str, Any]], PanopticSegmentation],
-    left_out: tuple[str, ...],
-    watch: Watch | None,
-) -> BagEvaluation:
-    mapping = LabelMapping.load(comparison.mapping) if comparison.mapping else LabelMapping.between(predicted, labels)
-    if mapping is not None and (mapping.source, mapping.target) != (predicted, labels):
-        raise EvaluationError(
-            f"{path}: the mapping {comparison.mapping} is from {mapping.source.name} to {mapping.target.name}, but "
-            f"predictions are of {predicted.name} and truths of {labels.name}"
-        )
-    metrics = CameraMetrics(labels, comparison.metrics, comparison.rule)
-    done = 0
-    for pair, parts in recorded.frames(path, roles):
-        try:
-            seen = segmentation_from_messages(parts["truth"], None, labels)
-            truth = Truth(seen, sequence=pair.camera, frame=recorded.numbers[pair.camera, pair.truth_stamp])
-            prediction = predict(parts)
-            if mapping is not None:
-                prediction = mapping.segmentation(prediction)
-            metrics.update(pair.camera, pair.name, prediction, truth)
-        except ValueError as error:
-            where = "" if str(error).startswith(f"{pair.name}:") else f"{pair.name}: "
-            raise EvaluationError(f"{path}: {where}{error}") from error
-        done += 1
-        if watch is not None:
-            picture = parts.get("image")
-            image = None if picture is None else (lambda picture=picture: image_to_bgr(picture))
-            watch(EvaluatedFrame(pair.camera, pair.name, prediction, truth, image), done, len(recorded.pairs))
-    if done != len(recorded.pairs):  # a bag that is being written has other frames at the second reading
-        raise EvaluationError(
-            f"{path}: has changed while it was read: {done} of {len(recorded.pairs)} frames are there"
-        )
-    return BagEvaluation(metrics, labels, mapping, recorded.run, left_out)
 
 
 def _confidence(message: Any, seen: PanopticSegmentation) -> NDArray[np.uint8]:
