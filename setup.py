@@ -83,7 +83,7 @@ setup(
             *TRAIN,
             *EVALUATION,
             "catkin_pkg",
-            "cityscapesscripts",
+            "cityscapesScripts",
             "colcon-package-information",
             "colcon-ros",
             "cyclonedds",
