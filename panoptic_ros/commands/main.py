@@ -8,6 +8,7 @@ import typer
 
 from panoptic_ros import __version__
 from panoptic_ros.commands.data import data
+from panoptic_ros.commands.evaluate import evaluate
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(replay)
+app.command()(evaluate)
 app.command()(info)
 app.add_typer(data, name="data")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ GREY = 96
 HEADINGS = {"worst": "Among the worst", "best": "Among the best", "sample": "Sample"}
 
 
-def write_report(document: EvaluationDocument, examples: Sequence[Example], path: Path) -> None:
+def write_report(document: EvaluationDocument, examples: Iterable[Example], path: Path) -> None:
     """Write the report, whole or not at all.
 
     Parameters
@@ -45,7 +45,7 @@ def write_report(document: EvaluationDocument, examples: Sequence[Example], path
     document:
         The evaluation.
     examples:
-        The images to show, in order.
+        The images to show, in order; taken one by one, so that they need not all be in memory.
     path:
         The HTML file.  It holds everything that it shows, and refers to nothing.
 
@@ -63,7 +63,7 @@ def write_report(document: EvaluationDocument, examples: Sequence[Example], path
         unfinished.write_text(template.render(_context(document, examples)), encoding="utf-8")
 
 
-def _context(document: EvaluationDocument, examples: Sequence[Example]) -> dict[str, Any]:
+def _context(document: EvaluationDocument, examples: Iterable[Example]) -> dict[str, Any]:
     """What the template calls by name."""
     source, model, metrics = document.source, document.model, document.metrics
     quality, labels = metrics.panoptic_quality, source.labels
