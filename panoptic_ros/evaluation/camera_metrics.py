@@ -43,8 +43,8 @@ class CameraMetrics:
     def _make(self) -> Metrics:
         return Metrics(self.labels, self._names, self._rule)
 
-    def update(self, camera: str, name: str, prediction: PanopticSegmentation, truth: Truth) -> None:
-        """Take a frame of a camera into account.
+    def update(self, camera: str, name: str, prediction: PanopticSegmentation, truth: Truth) -> Metrics:
+        """Take a frame of a camera into account; returns the metrics of that frame alone.
 
         Raises
         ------
@@ -58,6 +58,7 @@ class CameraMetrics:
             self.by_camera[camera], self.frames[camera] = self._make(), []
         self.by_camera[camera].merge(frame)
         self.frames[camera].append(name)
+        return frame
 
     def combined(self) -> tuple[Metrics, tuple[str, ...]]:
         """The metrics of all cameras together, and the names of the frames in the order that they have there."""
