@@ -34,6 +34,15 @@ from panoptic_ros.nodes.parameters import ParameterError, check_cameras, declare
 from panoptic_ros.nodes.process import run
 from panoptic_ros.nodes.reports import Reports, kind_of
 
+# Reliable, as the panoptic node publishes and bags are played, and deep: a frame that is lost here is not measured.
+_FRAMES = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
 _TICK = 0.2  # seconds between two looks at whether the run has fallen silent
 
 
@@ -91,8 +100,8 @@ class EvaluationNode(Node):
         self._taken = self._refused = 0
         self._last = time.monotonic()
         for camera in self.evaluation.cameras:
-            self._listen(types, IMAGE, camera.truth, self._taker(Side.TRUTH, camera), self._frames_qos())
-            self._listen(types, IMAGE, camera.predictions, self._taker(Side.PREDICTION, camera), self._frames_qos())
+            self._listen(types, IMAGE, camera.truth, self._taker(Side.TRUTH, camera), _FRAMES)
+            self._listen(types, IMAGE, camera.predictions, self._taker(Side.PREDICTION, camera), _FRAMES)
         sources = {Side.PREDICTION: self.settings.predictions, Side.TRUTH: self.settings.truth}
         for side, source in sources.items():
             topic = self.resolve_topic_name(f"{source.rstrip('/')}/{LABEL_TOPIC}")
@@ -188,12 +197,6 @@ class EvaluationNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
-    def _frames_qos(self) -> QoSProfile:
-        """Reliable, as the panoptic node publishes and bags are played: a frame that is lost here is not measured."""
-        return QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=self.settings.waiting, reliability=ReliabilityPolicy.RELIABLE
-        )
-
     def _taker(self, side: Side, camera: RecordedCamera) -> Callable[[Any], None]:
         def take(message: Any) -> None:
             self._taken += 1
@@ -223,14 +226,6 @@ class EvaluationNode(Node):
         self._refused = sum(evaluation.refused.values())
         statuses += [camera_status(name, evaluation, one) for one in evaluation.run().cameras]
         self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))
-
-
-_LATCHED = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
