@@ -104,6 +104,7 @@ setup(
             f"panoptic-ros = {PACKAGE}.commands.main:main",
             f"panoptic-train = {TRAINING}.commands.main:main",
             f"panoptic_node = {PACKAGE}.nodes.panoptic_node:main",
+            f"evaluation_node = {PACKAGE}.nodes.evaluation_node:main",
         ]
     },
 )

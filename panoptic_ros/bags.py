@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import (
@@ -69,6 +69,61 @@ def read_frames(path: Path, topics: Sequence[str] = (), rate: float | None = Non
     yield from open_source(path, topics, rate).frames()
 
 
+class BagTopic(NamedTuple):
+    """What a bag says of one of its topics: the type, as in ``sensor_msgs/msg/Image``, and how many messages."""
+
+    kind: str
+    messages: int
+
+
+class BagMessage(NamedTuple):
+    """A message of a bag, and when it was logged, nanoseconds."""
+
+    topic: str
+    log_time: int
+    content: Any
+
+
+def bag_topics(path: Path) -> dict[str, BagTopic]:
+    """What topics a bag has, by name.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    OSError
+        If there is no such file.
+    """
+    with _opened(path) as reader:
+        topics: dict[str, BagTopic] = {}
+        for connection in reader.connections:  # a topic has one for each of its publishers
+            name = _absolute(connection.topic)
+            before = topics[name].messages if name in topics else 0
+            topics[name] = BagTopic(connection.msgtype, before + connection.msgcount)
+        return topics
+
+
+def bag_messages(path: Path, topics: Collection[str]) -> Iterator[BagMessage]:
+    """Read the messages on some topics of a bag, in the order of their recording.
+
+    Raises
+    ------
+    SourceError
+        If the bag or a message in it cannot be read.
+    OSError
+        If there is no such file.
+    """
+    with _opened(path) as reader:
+        wanted = [connection for connection in reader.connections if _absolute(connection.topic) in topics]
+        for connection, log_time, data in _raw_messages(path, reader, wanted):
+            topic = _absolute(connection.topic)
+            try:
+                content = reader.deserialize(data, connection.msgtype)
+            except Exception as error:  # rosbags raises whatever Python does on the bytes of a broken message
+                raise SourceError(f"{path}: {topic}: {_broken(data, error)}") from error
+            yield BagMessage(topic, log_time, content)
+
+
 class BagSource:
     """The camera frames in a bag.
 
@@ -92,7 +147,7 @@ class BagSource:
     def __init__(self, path: Path, topics: Sequence[str] = ()) -> None:
         self.path = path
         self.files = tuple(sorted(file for file in path.iterdir() if file.is_file())) if path.is_dir() else (path,)
-        with self._open() as reader:
+        with _opened(self.path) as reader:
             names = {_absolute(connection.topic): connection.msgtype for connection in reader.connections}
             images = sorted(name for name, kind in names.items() if kind in IMAGE_TYPES)
             there = ", ".join(f"{name} ({kind})" for name, kind in sorted(names.items())) or "none"
@@ -119,7 +174,7 @@ class BagSource:
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See `FrameSource.frames`."""
-        with self._open() as reader:
+        with _opened(self.path) as reader:
             info_topics = {topic: info_topic_of(topic) for topic in self.topics}
             images = [one for one in reader.connections if _absolute(one.topic) in self.topics]
             infos = [
@@ -130,9 +185,9 @@ class BagSource:
             last: dict[str, bytes] = {}
             for name in {_absolute(one.topic) for one in infos}:
                 of_camera = [one for one in infos if _absolute(one.topic) == name]
-                last.update((name, data) for _, _, data in islice(self._messages(reader, of_camera), 1))
+                last.update((name, data) for _, _, data in islice(_raw_messages(self.path, reader, of_camera), 1))
             index = 0
-            for connection, log_time, data in self._messages(reader, images + infos):
+            for connection, log_time, data in _raw_messages(self.path, reader, images + infos):
                 topic = _absolute(connection.topic)
                 if connection.msgtype == CAMERA_INFO:
                     last[topic] = data
@@ -150,7 +205,7 @@ class BagSource:
             message: Any = reader.deserialize(data, connection.msgtype)
             calibration = reader.deserialize(info, CAMERA_INFO) if info else None
         except Exception as error:  # rosbags raises whatever Python does on the bytes of a broken message
-            reason = ImageError(f"{self.path}: {topic}: a message of {len(data)} bytes cannot be read: {error}")
+            reason = ImageError(f"{self.path}: {topic}: {_broken(data, error)}")
             return Frame(topic, log_time, "", log_time, reason)
         stamp = nanoseconds(message.header.stamp)
         try:
@@ -158,21 +213,6 @@ class BagSource:
         except ImageError as error:
             image = ImageError(f"{self.path}: {topic}: {error}")
         return Frame(topic, stamp, message.header.frame_id, log_time, image, calibration)
-
-    def _messages(self, reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
-        if connections:  # none would mean all
-            with _naming(self.path):
-                yield from reader.messages(connections=connections)
-
-    @contextmanager
-    def _open(self) -> Iterator[AnyReader]:
-        with _naming(self.path):
-            reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            reader.open()
-        try:
-            yield reader
-        finally:
-            reader.close()
 
 
 class BagWriter:
@@ -272,6 +312,29 @@ def copy_messages(path: Path, writer: BagWriter) -> None:
     with _naming(path), Reader(path) as reader:
         for connection, log_time, data in reader.messages():
             writer.write_raw(connection.topic, connection.msgtype, log_time, data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[AnyReader]:
+    with _naming(path):
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _raw_messages(
+    path: Path, reader: AnyReader, connections: list[Connection]
+) -> Iterator[tuple[Connection, int, bytes]]:
+    if connections:  # none would mean all
+        with _naming(path):
+            yield from reader.messages(connections=connections)
+
+
+def _broken(data: bytes, error: Exception) -> str:
+    return f"a message of {len(data)} bytes cannot be read: {error}"
 
 
 @contextmanager

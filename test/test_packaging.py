@@ -207,6 +207,7 @@ def test_colcon_builds_an_ament_python_package(checkout: Path, tmp_path: Path, o
         "panoptic-ros",
         "panoptic-train",
         "panoptic_node",
+        "evaluation_node",
     }
     assert not [name for name in INSTALLED if not (prefix / "share" / "panoptic_ros" / name).is_file()]
     site = next(prefix.glob("lib/python*/site-packages"))

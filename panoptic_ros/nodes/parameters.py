@@ -26,7 +26,7 @@ class ParameterError(ValueError):
     """Parameters that are not what they should be; the message names each and what was expected."""
 
 
-def _parameter(
+def parameter(
     default: Any,
     description: str,
     *,
@@ -55,13 +55,13 @@ def _parameter(
 class CameraTopics:
     """Where one camera's images come from; each of several cameras has these as ``<camera>.image_topic`` …"""
 
-    image_topic: str = _parameter(
+    image_topic: str = parameter(
         "/camera/image_raw", "Topic of the images: sensor_msgs/Image or sensor_msgs/CompressedImage."
     )
-    camera_info_topic: str = _parameter(
+    camera_info_topic: str = parameter(
         "", "Topic of the camera's CameraInfo; '' is camera_info beside the image topic. It need not exist."
     )
-    transport: str = _parameter(
+    transport: str = parameter(
         "auto",
         "Type of the image topic; auto takes what is published there, and raw until a publisher appears.",
         choices=("auto", "raw", "compressed"),
@@ -72,24 +72,22 @@ class CameraTopics:
 class Settings(CameraTopics):
     """The values of all parameters of the node but those of the single cameras of a list."""
 
-    autostart: bool = _parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
-    model: str = _parameter(
+    autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
+    model: str = parameter(
         "yolo_panoptic_small", "Name of a system in config/models, or the path of such a file.", live=True
     )
-    weights: str = _parameter(
+    weights: str = parameter(
         "", "Path of the weights; '' is random weights, which is only good for trying things out.", live=True
     )
-    engine: str = _parameter("torch", "What runs the network.")
-    device: str = _parameter("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")
-    precision: str = _parameter("fp32", "Numbers that the network computes with.", choices=("fp32", "fp16", "bf16"))
-    threads: int = _parameter(0, "CPU threads of the network; 0 is the engine's own choice.", low=0, high=256)
-    cameras: tuple[str, ...] = _parameter(
+    engine: str = parameter("torch", "What runs the network.")
+    device: str = parameter("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")
+    precision: str = parameter("fp32", "Numbers that the network computes with.", choices=("fp32", "fp16", "bf16"))
+    threads: int = parameter(0, "CPU threads of the network; 0 is the engine's own choice.", low=0, high=256)
+    cameras: tuple[str, ...] = parameter(
         (), "Names of several cameras, each with <camera>.image_topic …; none is the single camera of image_topic."
     )
-    batch: int = _parameter(
-        8, "The most waiting frames that go through the network at once.", low=1, high=64, live=True
-    )
-    score_threshold: float = _parameter(
+    batch: int = parameter(8, "The most waiting frames that go through the network at once.", low=1, high=64, live=True)
+    score_threshold: float = parameter(
         -1.0,
         "A detection needs at least this score (objectness × class probability); -1 is the model's own.",
         low=0.0,
@@ -97,7 +95,7 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
-    nms_threshold: float = _parameter(
+    nms_threshold: float = parameter(
         -1.0,
         "Of two boxes of one class with a larger IoU the better one stays; -1 is the model's own.",
         low=0.0,
@@ -105,7 +103,7 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
-    mask_threshold: float = _parameter(
+    mask_threshold: float = parameter(
         -1.0,
         "A pixel belongs to an instance above this probability; -1 is the model's own.",
         low=0.01,
@@ -113,10 +111,10 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
-    max_detections: int = _parameter(
+    max_detections: int = parameter(
         -1, "The most instances of one frame; -1 is the model's own.", low=0, high=999, live=True, own=True
     )
-    stuff_area_fraction: float = _parameter(
+    stuff_area_fraction: float = parameter(
         -1.0,
         "Stuff regions smaller than this share of the frame become void; -1 is the model's own.",
         low=0.0,
@@ -124,7 +122,7 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
-    uncovered_things: str = _parameter(
+    uncovered_things: str = parameter(
         "",
         "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff; "
         "'' is the model's own.",
@@ -132,19 +130,19 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
-    max_rate: float = _parameter(
+    max_rate: float = parameter(
         0.0, "The most frames a second of each camera that are looked at; 0 is all.", low=0.0, high=1000.0, live=True
     )
-    max_age: float = _parameter(
+    max_age: float = parameter(
         0.0, "A frame older than this many seconds is dropped unseen; 0 is none.", low=0.0, high=3600.0, live=True
     )
-    lazy: bool = _parameter(True, "Subscribe to the images only while somebody listens to a result.", live=True)
-    overlay_opacity: float = _parameter(
+    lazy: bool = parameter(True, "Subscribe to the images only while somebody listens to a result.", live=True)
+    overlay_opacity: float = parameter(
         0.5, "Weight of the class colours against the image on the overlay.", low=0.0, high=1.0, live=True
     )
-    jpeg_quality: int = _parameter(85, "JPEG quality of overlay/compressed.", low=1, high=100, live=True)
-    diagnostics_period: float = _parameter(1.0, "Seconds between two messages on /diagnostics.", low=0.1, high=60.0)
-    silence_timeout: float = _parameter(
+    jpeg_quality: int = parameter(85, "JPEG quality of overlay/compressed.", low=1, high=100, live=True)
+    diagnostics_period: float = parameter(1.0, "Seconds between two messages on /diagnostics.", low=0.1, high=60.0)
+    silence_timeout: float = parameter(
         5.0, "Seconds without an image after which the log says why.", low=0.5, high=3600.0, live=True
     )
 
@@ -180,15 +178,15 @@ class NodeParameters:
         self._node = node
         self._on_change = on_change
         errors: list[str] = []
-        values = self._declare("", Settings, Settings(), errors)
+        values = declare(node, "", Settings, Settings(), errors)
         if not errors:
-            _check_cameras(values["cameras"], reserved, errors)
+            check_cameras(values["cameras"], reserved, errors)
         self.settings = Settings(**values) if not errors else Settings()
         self.cameras: dict[str, CameraTopics] = {}
         """The topics of each camera; the single camera's name is ''."""
         for camera in self.settings.cameras:
             default = CameraTopics(image_topic=f"/{camera}/image_raw")
-            own = self._declare(f"{camera}.", CameraTopics, default, errors)
+            own = declare(node, f"{camera}.", CameraTopics, default, errors)
             self.cameras[camera] = CameraTopics(**own) if not errors else default
         if not self.cameras:
             topics = {field.name: values[field.name] for field in dataclasses.fields(CameraTopics) if not errors}
@@ -199,29 +197,7 @@ class NodeParameters:
 
     def unknown(self) -> list[str]:
         """A sentence for each value that was given for a parameter that the node does not have."""
-        # rclpy ignores such values without a word and has no public way to ask for them.
-        given: dict[str, Parameter] = self._node._parameter_overrides
-        known = list(self._node._parameters)
-        sentences = []
-        for name in sorted(set(given) - set(known)):
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; is {close[0]!r} meant?" if close else ""
-            sentences.append(f"parameter {name!r} is given but unknown and has no effect{hint}")
-        return sentences
-
-    def _declare(self, prefix: str, table: type, defaults: Any, errors: list[str]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(table):
-            default = getattr(defaults, field.name)
-            declared = (
-                list(default) or [""] if isinstance(default, tuple) else default
-            )  # rclpy cannot type an empty list
-            try:
-                parameter = self._node.declare_parameter(prefix + field.name, declared, _describe(field, default))
-                values[field.name] = _convert(field, prefix + field.name, default, parameter.value)
-            except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
-                errors.append(str(error))
-        return values
+        return unknown_parameters(self._node)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Refuse bad values with the reason; take good ones at once, all or none."""
@@ -243,7 +219,54 @@ class NodeParameters:
         return SetParametersResult(successful=True)
 
 
-def _check_cameras(cameras: tuple[str, ...], reserved: frozenset[str], errors: list[str]) -> None:
+def declare(node: Node, prefix: str, table: type, defaults: Any, errors: list[str]) -> dict[str, Any]:
+    """Declare a table on a node.
+
+    Parameters
+    ----------
+    node:
+        The node; its overrides (YAML, ``-p``) are taken.
+    prefix:
+        What the names of the parameters begin with.
+    table:
+        A dataclass whose fields are made by `parameter`.
+    defaults:
+        Has the default of each field.
+    errors:
+        Gets a line for each given value that is not what the table says.
+
+    Returns
+    -------
+    The values by the names of the fields; those at fault are missing.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(table):
+        default = getattr(defaults, field.name)
+        # rclpy cannot type an empty list
+        declared = list(default) or [""] if isinstance(default, tuple) else default
+        try:
+            made = node.declare_parameter(prefix + field.name, declared, _describe(field, default))
+            values[field.name] = _convert(field, prefix + field.name, default, made.value)
+        except (InvalidParameterTypeException, InvalidParameterValueException, ParameterError) as error:
+            errors.append(str(error))
+    return values
+
+
+def unknown_parameters(node: Node) -> list[str]:
+    """A sentence for each value that was given for a parameter that a node does not have."""
+    # rclpy ignores such values without a word and has no public way to ask for them.
+    given: dict[str, Parameter] = node._parameter_overrides
+    known = list(node._parameters)
+    sentences = []
+    for name in sorted(set(given) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; is {close[0]!r} meant?" if close else ""
+        sentences.append(f"parameter {name!r} is given but unknown and has no effect{hint}")
+    return sentences
+
+
+def check_cameras(cameras: tuple[str, ...], reserved: frozenset[str], errors: list[str]) -> None:
+    """Add a line to `errors` for each name of a camera that cannot be one."""
     for camera in cameras:
         if not _CAMERA_NAME.match(camera):
             errors.append(f"cameras: {camera!r} is not a name; expected letters, digits and _, a letter first")

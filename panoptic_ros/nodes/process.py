@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -18,15 +18,28 @@ from panoptic_ros.nodes.parameter_files import unread_files
 from panoptic_ros.nodes.parameters import ParameterError
 from panoptic_ros.nodes.reports import Reports
 
-if TYPE_CHECKING:
-    from panoptic_ros.nodes.panoptic_node import PanopticNode
-
 _PERIOD = 0.1  # seconds between two looks at whether a signal came
 _PAUSE = 0.01  # seconds after a callback that failed, so that one that always does leaves time to the others
 _PATIENCE = 3.0  # seconds that the end waits for what cannot be interrupted
 
 
-def run(name: str, make_node: Callable[[], PanopticNode], arguments: list[str] | None = None) -> int:
+class ClosableNode(Protocol):
+    """A node that can be ended."""
+
+    def get_logger(self) -> Any:
+        """See rclpy."""
+        ...
+
+    def get_fully_qualified_name(self) -> str:
+        """See rclpy."""
+        ...
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Destroy the node; returns whether all its threads ended within `timeout` seconds."""
+        ...
+
+
+def run(name: str, make_node: Callable[[], ClosableNode], arguments: list[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM.
 
     Parameters
@@ -75,11 +88,11 @@ def run(name: str, make_node: Callable[[], PanopticNode], arguments: list[str] |
     return 0
 
 
-def _spin(node: PanopticNode, stop: threading.Event) -> None:
+def _spin(node: ClosableNode, stop: threading.Event) -> None:
     """Call the node's callbacks until `stop` is set; what one of them raises is said, and the next one is called."""
     reports = Reports(node.get_logger())
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor.add_node(node)  # type: ignore[arg-type]  # a protocol cannot say that it is a Node too
     while not stop.is_set() and executor.context.ok():
         try:
             executor.spin_once(timeout_sec=_PERIOD)

@@ -147,7 +147,7 @@ class Ros:
         self.peer: Node = rclpy.create_node("peer", context=self._peer_context)
         self._executor = SingleThreadedExecutor(context=self._peer_context)
         self._executor.add_node(self.peer)
-        self._running: list[tuple[NodeUnderTest, SingleThreadedExecutor, threading.Thread]] = []
+        self._running: list[tuple[Any, SingleThreadedExecutor, threading.Thread]] = []
         self._publishers: list[Any] = []
         self._subscriptions: list[Any] = []
 
@@ -165,12 +165,16 @@ class Ros:
             parameter_overrides=overrides,
             use_global_arguments=False,
         )
+        self.spin_node(node)
+        return node
+
+    def spin_node(self, node: Any) -> None:
+        """Spin a node of this context in a thread of its own; it is closed after the test."""
         executor = SingleThreadedExecutor(context=self.context)
         executor.add_node(node)
         thread = threading.Thread(target=executor.spin)
         thread.start()
         self._running.append((node, executor, thread))
-        return node
 
     def stop_nodes(self) -> None:
         """End the nodes under test and what the peer made for them."""

@@ -29,6 +29,20 @@ ARGUMENTS = {
     },
     "cameras": {"cameras_file"},
     "bag": {"bag", "rate", "loop", "delay"},
+    "evaluation": {
+        "cameras",
+        "predictions",
+        "truth",
+        "labels",
+        "mapping",
+        "rule",
+        "out",
+        "tolerance",
+        "silence",
+        "namespace",
+        "use_sim_time",
+        "log_level",
+    },
 }
 
 
@@ -131,3 +145,13 @@ def test_bag_launch_plays_the_bag_on_its_own_time() -> None:
     assert words[:4] == ["ros2", "bag", "play", "/drive.mcap"]
     assert "--clock" in words
     assert "--loop" in words
+
+
+def test_evaluation_launch_starts_the_node_with_what_was_given() -> None:
+    (node,), environment = evaluate("evaluation", cameras="front, rear", tolerance="0.02", out="/tmp/results")
+    assert node.node_executable == "evaluation_node"
+    (given,) = node._Node__parameters
+    given = {text_of(key): value for key, value in given.items()}
+    assert set(given) == {"cameras", "tolerance", "out", "use_sim_time"}
+    assert given["tolerance"] == 0.02
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(SHARE / "config" / "fastdds.xml")
