@@ -40,7 +40,8 @@ from panoptic_ros.messages import NANOSECONDS, BagMessageTypes, RosMessageTypes 
 from panoptic_ros.nodes.evaluation_node import EvaluationNode  # noqa: E402
 from panoptic_ros.segmentation import PanopticSegmentation  # noqa: E402
 from panoptic_training.synthetic.drive import CameraSample, Drive  # noqa: E402
-from panoptic_training.synthetic.rig import CameraMount, Lens, Rig  # noqa: E402
+from panoptic_training.synthetic.mounts import CameraMount, Lens  # noqa: E402
+from panoptic_training.synthetic.rig import Rig  # noqa: E402
 
 LABELS = LabelSet.load("cityscapes")
 TYPES = RosMessageTypes()
