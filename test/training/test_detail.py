@@ -12,6 +12,7 @@ from scenes import CAR, MovingBox, SmallWorld, box, ground, sphere
 from panoptic_training.synthetic.detail import CELLS, BodyShape
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.raycast import Raycaster
+from panoptic_training.synthetic.tracing import COLOR, COLUMNS
 
 
 class Ball(MovingBox):
@@ -43,7 +44,7 @@ def test_coarser_levels_have_fewer_triangles_and_stay_within_the_body() -> None:
         )
         lost = 4 / 3 * np.pi - volume.sum() / 6
         assert -1e-3 < lost < 4 * np.pi * max(cell, 0.005), cell  # a layer of one cell at most
-        assert level.smooth().shape == (9, len(level.faces))
+        assert level.table.shape == (len(level.faces), COLUMNS)
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] < counts[0] / 20
 
@@ -52,7 +53,7 @@ def test_colours_follow_the_time() -> None:
     shape = BodyShape(Ball(1, (0, 0)), 10.0)
     for time in (1.0, 4.0, 1.0, 8.0):
         _, level = shape.shape(time, 0.05)
-        assert (level.colors[0] == np.float32(0.9 if time > 3 else 0.2)).all()
+        assert (level.table[:, COLOR] == np.float32(0.9 if time > 3 else 0.2)).all()
 
 
 def test_what_is_hit_does_not_depend_on_what_was_asked_before() -> None:
@@ -74,7 +75,7 @@ def test_a_hidden_body_is_still_there() -> None:
     wall = box((0.5, 30, 10), (20, 0, 0), 11)
     raycaster = Raycaster(SmallWorld(Mesh.join([ground(), wall]), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
     plain = Raycaster(SmallWorld(ground(), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
-    assert raycaster.parts(1.0)[-1].count < plain.parts(1.0)[-1].count / 3
+    assert raycaster.moment(1.0).count < plain.moment(1.0).count / 3
     hits = raycaster.cast(np.array([61.0, 0.0, 20.0]), np.array([[0.0, 0.0, -1.0]]), 1.0)
     assert hits.ids.tolist() == [CAR * 1000 + 5]
     assert 18.0 <= hits.distance[0] < 18.6

@@ -54,7 +54,7 @@ def test_normals_face_the_ray_and_texture_lies_where_it_hits() -> None:
     world = SmallWorld(Mesh.join([box((2, 2, 2), (5, 0, 0), BUILDING), ground(50)]))
     directions = random_directions(5000, 3)
     origin = np.array([0.0, 0.0, 1.0])
-    hits = Raycaster(world).cast(origin, directions, 0.0, smooth=True)
+    hits = Raycaster(world).cast(origin, directions, 0.0)
     solid = np.isfinite(hits.distance)
     assert (np.einsum("ij,ij->i", hits.normal, directions)[solid] < 0).all()
     np.testing.assert_allclose(np.linalg.norm(hits.smooth[solid], axis=1), 1, atol=1e-5)

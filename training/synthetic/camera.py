@@ -227,9 +227,9 @@ class Camera:
         rotation = world_from_optical[:3, :3].T.astype(np.float32)
         origin = world_from_optical[:3, 3].astype(np.float32)[None]
         directions = rays.reshape(-1, 3) @ rotation
-        raycaster.parts(time)  # before threads ask for it
+        raycaster.moment(time)  # before threads ask for it
         workers = _Workers(self.quality.threads)
-        hits = _join(workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions)))
+        hits = _join(workers(lambda part: raycaster.cast(origin, directions[part], time), len(directions)))
         open_sky = None
         if self.quality.occlusion:
             open_sky = openness(raycaster, hits, origin, directions, (height, width), self.quality.occlusion, time)
@@ -298,7 +298,7 @@ class Camera:
 
         def sample(part: slice) -> NDArray[np.float32]:
             own = directions[part]
-            found = raycaster.cast(origin, own, time, smooth=True)
+            found = raycaster.cast(origin, own, time)
             share = None if open_sky is None else open_sky[beside[part]]
             return shader.shade(found, origin, own, self.intrinsics.pixel_angle, time, share)
 

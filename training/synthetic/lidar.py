@@ -2,7 +2,7 @@
 
 Each azimuth step is fired at its own time from the sensor's pose at that time.  A body stands where it is when the
 beams pass over its middle; one so near and so fast that its ends would be off by more than `TOLERANCE` is placed anew
-for each of `SLICES` slices of the sweep.
+for each of `SLICES` slices of the sweep, with its limbs as they are when its middle is passed.
 """
 
 from __future__ import annotations
@@ -147,8 +147,11 @@ class Lidar:
         """
         rings = len(self.elevations)
         poses = self._poses(sensor_pose, time)
-        once, again = self._passings(raycaster, poses, time)
-        sweep = raycaster.moment(once, time)
+        passings, again = self._passings(raycaster, poses, time)
+        bodies = raycaster.world.bodies
+        solids = raycaster.solids(passings, time)
+        once = {index: bodies[index].pose(own) for index, own in passings.items() if index not in again}
+        sweep = raycaster.place({index: solids[index] for index in once}, once)
         ends = np.linspace(0, self.steps, min(SLICES, self.steps) + 1).astype(int)
         columns: list[tuple[NDArray[Any], ...]] = []
         for start, end in pairwise(ends):
@@ -156,9 +159,13 @@ class Lidar:
             along = np.einsum("sij,srj->sri", rotation, self.directions[start:end]).reshape(-1, 3).astype(np.float32)
             origins = np.repeat(position, rings, axis=0)
             middle = time + (self.time_offsets[start] + self.time_offsets[end - 1]) / 2
-            near = [index for index, azimuth, half in again if self._looks_at(start, end, azimuth, half)]
-            moving = [sweep, raycaster.moment(dict.fromkeys(near, middle), time)]
-            hits = raycaster.cast(origins, along, middle, max_distance=self.max_range, moving=moving)
+            near = {
+                index: bodies[index].pose(middle)
+                for index, wedge in again.items()
+                if self._looks_at(start, end, *wedge)
+            }
+            moment = raycaster.place({index: solids[index] for index in (*once, *near)}, once | near) if near else sweep
+            hits = raycaster.cast(origins, along, middle, self.max_range, moment)
             facing = np.abs(np.einsum("ij,ij->i", hits.normal, along))
             columns.append(
                 (hits.distance, hits.class_id, hits.instance, hits.material, hits.color.mean(axis=1), facing)
@@ -197,14 +204,14 @@ class Lidar:
 
     def _passings(
         self, raycaster: Raycaster, poses: NDArray[np.float64], time: float
-    ) -> tuple[dict[int, float], list[tuple[int, float, float]]]:
-        """Moving bodies in reach: times at which the beams pass those that are placed once; the others' wedges.
+    ) -> tuple[dict[int, float], dict[int, tuple[float, float]]]:
+        """Moving bodies in reach: times at which the beams pass them; and wedges of those that are placed anew.
 
-        A wedge is index, azimuth in the sensor's frame, and the half angle that the body may cover.
+        A wedge is an azimuth in the sensor's frame, and the half angle that the body may cover.
         """
         sweep = 1 / self.rate
-        once: dict[int, float] = {}
-        again: list[tuple[int, float, float]] = []
+        passings: dict[int, float] = {}
+        again: dict[int, tuple[float, float]] = {}
         inverse = np.linalg.inv(poses[self.steps // 2])
         driven = float(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3]))
         for index, placed in raycaster.movers(time).items():
@@ -218,13 +225,12 @@ class Lidar:
             azimuth = float(np.arctan2(local[1], local[0]))
             half = float(np.arcsin(radius / away)) if radius < away else np.pi
             seam = np.pi - abs(azimuth) < half  # seen at both ends of the turn
+            turned = (np.pi - azimuth if self.clockwise else azimuth + np.pi) / (2 * np.pi)
+            passings[index] = time + turned * sweep
             if speed * (sweep if seam else sweep * half / (2 * np.pi)) > TOLERANCE:
                 reach = radius + 0.3 + speed * sweep + driven
-                again.append((index, azimuth, float(np.arcsin(reach / away)) if reach < away else np.pi))
-            else:
-                turned = (np.pi - azimuth if self.clockwise else azimuth + np.pi) / (2 * np.pi)
-                once[index] = time + turned * sweep
-        return once, again
+                again[index] = azimuth, float(np.arcsin(reach / away)) if reach < away else np.pi
+        return passings, again
 
     def _looks_at(self, start: int, end: int, azimuth: float, half: float) -> bool:
         """Whether steps from `start` to before `end` come within `half` of an azimuth."""

@@ -72,7 +72,7 @@ def _cast(
         # A point on the unit sphere about the normal's tip gives a cosine-weighted direction.
         way = normal * np.float32(1.001) + np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
         way /= np.sqrt(np.einsum("ij,ij->i", way, way))[:, None]
-        free += ~raycaster.occluded(points, way, time, REACH)
+        free += ~raycaster.occluded(points, way, time, REACH, coherent=False)
     result: NDArray[np.float32] = np.float32(DARKEST) + np.float32(1 - DARKEST) * free / np.float32(rays)
     return result
 

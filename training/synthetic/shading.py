@@ -279,7 +279,7 @@ class Shader:
             traced = np.flatnonzero(far > 0.03)
             if len(traced):
                 starts, rays = points[chosen[traced]], np.ascontiguousarray(out[:, traced].T)
-                found = self.raycaster.cast(starts, rays, time, smooth=True, max_distance=150)
+                found = self.raycaster.cast(starts, rays, time, max_distance=150)
                 solid = np.flatnonzero(found.face >= 0)
                 seen[:, traced] = self.sky.look(out[:, traced])
                 if len(solid):
