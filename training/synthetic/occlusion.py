@@ -38,7 +38,7 @@ def openness(
     value = np.ones(len(chosen), dtype=np.float32)
     if len(solid):
         value[solid] = _cast(raycaster, hits, origin, directions, chosen[solid], solid, rays, time)
-    normal = hits.normal.T[:, chosen].reshape(3, *coarse)
+    normal = hits.normal[chosen].T.reshape(3, *coarse)
     safe = np.where(np.isfinite(distance), distance, np.float32(1e4))
     point = (directions[chosen] * safe[:, None]).T.reshape(3, *coarse)
     smoothed = _smooth(value.reshape(coarse), point, normal, safe.reshape(coarse))
@@ -56,7 +56,7 @@ def _cast(
     time: float,
 ) -> NDArray[np.float32]:
     """(M,) share of rays, as light falls from all sides (cosine-weighted), that meet nothing."""
-    part = Hits(*(getattr(hits, name)[chosen] for name in Hits.__slots__))
+    part = hits[chosen]
     points = lift(origin, directions[chosen], part, height=0.01)
     normal = part.normal
     turn = ((number * 0.7548776662) % 1.0 + np.arange(len(number)) * 0.0).astype(

@@ -16,7 +16,7 @@ from panoptic_training.synthetic.detail import CELLS, Solid, shapes_of
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.moment import NOBODY, Moment, Standing
 from panoptic_training.synthetic.scene import World
-from panoptic_training.synthetic.tracing import blocked, first_hits
+from panoptic_training.synthetic.tracing import Columns, blocked, first_hits
 
 SKY = 23  # Cityscapes labelId of what rays hit that hit nothing
 KEPT_TIMES = 4  # of which the bodies' places are kept
@@ -67,6 +67,31 @@ class Hits:
     uv: NDArray[np.float32]
     body: NDArray[np.int32]
     face: NDArray[np.int32]
+
+    @classmethod
+    def blank(cls, count: int) -> Hits:
+        """Of rays that hit nothing; (count,)."""
+        return cls(
+            distance=np.full(count, np.inf, dtype=np.float32),
+            class_id=np.full(count, SKY, dtype=np.uint8),
+            instance=np.zeros(count, dtype=np.int32),
+            material=np.zeros(count, dtype=np.uint8),
+            color=np.zeros((count, 3), dtype=np.float32),
+            normal=np.zeros((count, 3), dtype=np.float32),
+            smooth=np.zeros((count, 3), dtype=np.float32),
+            uv=np.zeros((count, 2), dtype=np.float32),
+            body=np.full(count, NOBODY, dtype=np.int32),
+            face=np.full(count, -1, dtype=np.int32),
+        )
+
+    def __getitem__(self, chosen: slice | NDArray[np.intp]) -> Hits:
+        """Some of them; a slice shares their memory."""
+        return Hits(*(column[chosen] for column in self.columns))
+
+    @property
+    def columns(self) -> Columns:
+        """All attributes, as compiled loops take them."""
+        return Columns(*(getattr(self, name) for name in self.__slots__))
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -214,6 +239,7 @@ class Raycaster:
         max_distance: float = np.inf,
         moment: Moment | None = None,
         coherent: bool = True,
+        into: Hits | None = None,
     ) -> Hits:
         """The first surface along each ray.
 
@@ -229,26 +255,15 @@ class Raycaster:
             From `place`, instead of everything at this time.
         coherent:
             Whether rays that follow each other are alike: those are faster together, others alone.
+        into:
+            Blank ones that are filled, instead of new ones.
         """
         moment = moment or self.moment(time)
         directions = np.ascontiguousarray(directions, dtype=np.float32)
-        count = len(directions)
-        hits = Hits(
-            distance=np.empty(count, dtype=np.float32),
-            class_id=np.full(count, SKY, dtype=np.uint8),
-            instance=np.zeros(count, dtype=np.int32),
-            material=np.zeros(count, dtype=np.uint8),
-            color=np.zeros((count, 3), dtype=np.float32),
-            normal=np.zeros((count, 3), dtype=np.float32),
-            smooth=np.zeros((count, 3), dtype=np.float32),
-            uv=np.zeros((count, 2), dtype=np.float32),
-            body=np.full(count, NOBODY, dtype=np.int32),
-            face=np.full(count, -1, dtype=np.int32),
-        )
-        columns = [getattr(hits, name) for name in Hits.__slots__]
+        hits = Hits.blank(len(directions)) if into is None else into
         reach = np.array([max_distance], dtype=np.float32)
         starts = self._relative(origins)
-        first_hits(moment.scene.handle, moment.shapes, starts, directions, reach, coherent, *columns)
+        first_hits(moment.scene.handle, moment.shapes, starts, directions, reach, coherent, hits.columns)
         return hits
 
     def _relative(self, origins: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -31,6 +31,21 @@ _occluded8: Any = types.ExternalFunction("rtcOccluded8", types.void(_address, _a
 _TFAR, _MASK, _NG, _U, _V, _FACE, _GEOMETRY, _PLACED, _NUMBER, _ROWS = 8, 9, 12, 15, 16, 17, 18, 19, 20, 24
 
 
+class Columns(NamedTuple):
+    """The columns of `raycast.Hits`, as compiled loops take them."""
+
+    distance: NDArray[np.float32]
+    class_id: NDArray[np.uint8]
+    instance: NDArray[np.int32]
+    material: NDArray[np.uint8]
+    color: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    smooth: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    body: NDArray[np.int32]
+    face: NDArray[np.int32]
+
+
 class Shapes(NamedTuple):
     """What a scene holds: S shapes, those that stay first, in the order of their numbers in Embree.
 
@@ -131,18 +146,9 @@ def first_hits(
     directions: Any,
     reach: Any,
     coherent: bool,
-    distance: Any,
-    class_id: Any,
-    instance: Any,
-    material: Any,
-    color: Any,
-    normal: Any,
-    smooth: Any,
-    uv: Any,
-    body: Any,
-    face: Any,
+    hits: Columns,
 ) -> None:
-    """Fill the columns of `raycast.Hits`; other arguments as for `blocked`.
+    """Fill the columns of hits; other arguments as for `blocked`.
 
     Columns of rays that hit nothing are left as they are, but for the distance, which is infinite.
     """
@@ -159,7 +165,7 @@ def first_hits(
         for lane in range(min(WIDTH, count - start)):
             ray = start + lane
             if bits[_GEOMETRY, lane] < 0:
-                distance[ray] = np.inf
+                hits.distance[ray] = np.inf
                 continue
             moves = bits[_PLACED, lane] == 1
             shape = shapes.still + bits[_NUMBER, lane] if moves else bits[_GEOMETRY, lane]
@@ -167,15 +173,15 @@ def first_hits(
             row = np.int64(triangle) * COLUMNS
             second, third = rays[_U, lane], rays[_V, lane]
             first = np.float32(1) - second - third
-            distance[ray] = rays[_TFAR, lane]
-            class_id[ray], material[ray] = np.uint8(table[row + CLASS]), np.uint8(table[row + MATERIAL])
-            body[ray], instance[ray] = shapes.bodies[shape], shapes.instances[shape]
-            face[ray] = shapes.firsts[shape] + triangle
+            hits.distance[ray] = rays[_TFAR, lane]
+            hits.class_id[ray], hits.material[ray] = np.uint8(table[row + CLASS]), np.uint8(table[row + MATERIAL])
+            hits.body[ray], hits.instance[ray] = shapes.bodies[shape], shapes.instances[shape]
+            hits.face[ray] = shapes.firsts[shape] + triangle
             for axis in range(3):
-                color[ray, axis] = table[row + COLOR + axis]
+                hits.color[ray, axis] = table[row + COLOR + axis]
             for axis in range(2):
                 at = row + UV + axis
-                uv[ray, axis] = first * table[at] + second * table[at + 2] + third * table[at + 4]
+                hits.uv[ray, axis] = first * table[at] + second * table[at + 2] + third * table[at + 4]
             # Embree's normal and the corners' are in the shape's own frame.
             flat = _unit(rays[_NG, lane], rays[_NG + 1, lane], rays[_NG + 2, lane])
             at = row + NORMAL
@@ -190,12 +196,12 @@ def first_hits(
             turn = shapes.turns[shape]
             toward = np.float32(0)
             for axis in range(3):
-                normal[ray, axis] = turn[axis, 0] * flat[0] + turn[axis, 1] * flat[1] + turn[axis, 2] * flat[2]
-                smooth[ray, axis] = turn[axis, 0] * mean[0] + turn[axis, 1] * mean[1] + turn[axis, 2] * mean[2]
-                toward += normal[ray, axis] * directions[ray, axis]
+                hits.normal[ray, axis] = turn[axis, 0] * flat[0] + turn[axis, 1] * flat[1] + turn[axis, 2] * flat[2]
+                hits.smooth[ray, axis] = turn[axis, 0] * mean[0] + turn[axis, 1] * mean[1] + turn[axis, 2] * mean[2]
+                toward += hits.normal[ray, axis] * directions[ray, axis]
             if toward > 0:
                 for axis in range(3):
-                    normal[ray, axis], smooth[ray, axis] = -normal[ray, axis], -smooth[ray, axis]
+                    hits.normal[ray, axis], hits.smooth[ray, axis] = -hits.normal[ray, axis], -hits.smooth[ray, axis]
 
 
 @inlined
