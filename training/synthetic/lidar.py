@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.mesh import Material
-from panoptic_training.synthetic.raycast import Raycaster
+from panoptic_training.synthetic.raycast import Hits, Raycaster
 
 SLICES = 24
 TOLERANCE = 0.02  # metres
+FASTEST = 60.0  # metres per second, of any body
 _REFLECTIVITY = np.full(len(Material), 0.0, dtype=np.float32)  # beyond what the colour says
 for _material, _extra in (
     (Material.MARKING, 0.35),
@@ -149,31 +149,26 @@ class Lidar:
         poses = self._poses(sensor_pose, time)
         passings, again = self._passings(raycaster, poses, time)
         bodies = raycaster.world.bodies
-        solids = raycaster.solids(passings, time)
-        once = {index: bodies[index].pose(own) for index, own in passings.items() if index not in again}
-        sweep = raycaster.place({index: solids[index] for index in once}, once)
+        places = {index: bodies[index].pose(own) for index, own in passings.items()}
+        solids = raycaster.solids(passings, places, time)
+        once = {index: solid for index, solid in solids.items() if index not in again}
+        sweep = raycaster.place(once, places)
+        along = self.directions @ poses[:, :3, :3].swapaxes(1, 2)
+        origins = np.repeat(poses[:, :3, 3], rings, axis=0)
+        hits, along = Hits.blank(len(origins)), along.reshape(-1, 3).astype(np.float32)
         ends = np.linspace(0, self.steps, min(SLICES, self.steps) + 1).astype(int)
-        columns: list[tuple[NDArray[Any], ...]] = []
         for start, end in pairwise(ends):
-            rotation, position = poses[start:end, :3, :3], poses[start:end, :3, 3]
-            along = np.einsum("sij,srj->sri", rotation, self.directions[start:end]).reshape(-1, 3).astype(np.float32)
-            origins = np.repeat(position, rings, axis=0)
             middle = time + (self.time_offsets[start] + self.time_offsets[end - 1]) / 2
-            near = {
-                index: bodies[index].pose(middle)
-                for index, wedge in again.items()
-                if self._looks_at(start, end, *wedge)
-            }
-            moment = raycaster.place({index: solids[index] for index in (*once, *near)}, once | near) if near else sweep
-            hits = raycaster.cast(origins, along, middle, self.max_range, moment)
-            facing = np.abs(np.einsum("ij,ij->i", hits.normal, along))
-            columns.append(
-                (hits.distance, hits.class_id, hits.instance, hits.material, hits.color.mean(axis=1), facing)
-            )
-        distance, class_id, instance, material, gray, facing = (
-            np.concatenate(column) for column in zip(*columns, strict=True)
-        )
+            near = [index for index, wedge in again.items() if self._looks_at(start, end, *wedge)]
+            there = places | {index: bodies[index].pose(middle) for index in near}
+            moment = raycaster.place(once | {index: solids[index] for index in near}, there) if near else sweep
+            part = slice(start * rings, end * rings)
+            raycaster.cast(origins[part], along[part], middle, self.max_range, moment, into=hits[part])
 
+        distance, material, gray = hits.distance, hits.material, hits.color @ np.full(3, 1 / 3, dtype=np.float32)
+        facing = np.abs(
+            hits.normal[:, 0] * along[:, 0] + hits.normal[:, 1] * along[:, 1] + hits.normal[:, 2] * along[:, 2]
+        )
         measured = distance + rng.normal(0.0, 1.0, len(distance)).astype(np.float32) * np.float32(self.range_noise)
         strength = (gray + _REFLECTIVITY[material]) * (np.float32(0.25) + np.float32(0.75) * facing)
         kept = np.isfinite(distance) & (measured >= self.min_range) & (measured <= self.max_range)
@@ -186,8 +181,8 @@ class Lidar:
             intensity=intensity.astype(np.float32),
             ring=ring.astype(np.uint16),
             time_offset=self.time_offsets[step].astype(np.float32),
-            class_id=class_id[chosen],
-            instance=instance[chosen],
+            class_id=hits.class_id[chosen],
+            instance=hits.instance[chosen],
             azimuth=step.astype(np.int32),
         )
 
@@ -214,14 +209,16 @@ class Lidar:
         again: dict[int, tuple[float, float]] = {}
         inverse = np.linalg.inv(poses[self.steps // 2])
         driven = float(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3]))
-        for index, placed in raycaster.movers(time).items():
-            body = raycaster.world.bodies[index]
-            velocity = body.velocity(time)
-            local = inverse[:3, :3] @ (placed[:3, 3] + velocity * (sweep / 2)) + inverse[:3, 3]
-            radius, speed = float(np.hypot(*body.size[:2])) / 2, float(np.linalg.norm(velocity))
-            away = float(np.hypot(local[0], local[1]))
-            if away - radius - driven > self.max_range:
+        movers, bodies = raycaster.movers(time), raycaster.world.bodies
+        places = np.array([placed[:3, 3] for placed in movers.values()]).reshape(-1, 3)
+        distances = np.linalg.norm((places @ inverse[:3, :3].T + inverse[:3, 3])[:, :2], axis=1)
+        for index, place, distance in zip(movers, places, distances.tolist(), strict=True):
+            radius = float(np.hypot(*bodies[index].size[:2])) / 2
+            if distance - radius - driven > self.max_range + FASTEST * sweep / 2:
                 continue
+            velocity = bodies[index].velocity(time)
+            local = inverse[:3, :3] @ (place + velocity * (sweep / 2)) + inverse[:3, 3]
+            speed, away = float(np.linalg.norm(velocity)), float(np.hypot(local[0], local[1]))
             azimuth = float(np.arctan2(local[1], local[0]))
             half = float(np.arcsin(radius / away)) if radius < away else np.pi
             seam = np.pi - abs(azimuth) < half  # seen at both ends of the turn

@@ -86,7 +86,8 @@ class Hits:
 
     def __getitem__(self, chosen: slice | NDArray[np.intp]) -> Hits:
         """Some of them; a slice shares their memory."""
-        return Hits(*(column[chosen] for column in self.columns))
+        columns = self.columns
+        return Hits(**{name: getattr(columns, name)[chosen] for name in Columns._fields})
 
     @property
     def columns(self) -> Columns:
@@ -183,21 +184,15 @@ class Raycaster:
             details[far[~seen]] = np.maximum(details[far[~seen]], CELLS[-1])
         return list(details)
 
-    def solids(self, times: Mapping[int, float], time: float) -> dict[int, Solid]:
-        """Bodies with the limbs and colours of their `times`, by their index; the ego vehicle is where it is at `time`.
-
-        The detail in which each is seen is that of this moment.
-        """
-        poses = {index: self.world.bodies[index].pose(own) for index, own in times.items()}
-        return self._solids(times, poses, time)
-
-    def _solids(
+    def solids(
         self, times: Mapping[int, float], poses: Mapping[int, NDArray[np.float64]], time: float
     ) -> dict[int, Solid]:
-        found = {}
-        for (index, own), detail in zip(times.items(), self._details(poses, time), strict=True):
-            found[index] = self._shapes[index].solid(own, detail)
-        return found
+        """Bodies with the limbs and colours of their `times`, by their index.
+
+        The detail of each is that in which it is seen at its (4, 4) pose from the ego vehicle, where that is at `time`.
+        """
+        details = zip(times.items(), self._details(poses, time), strict=True)
+        return {index: self._shapes[index].solid(own, detail) for (index, own), detail in details}
 
     def place(self, solids: Mapping[int, Solid], poses: Mapping[int, NDArray[np.float64]]) -> Moment:
         """What stays, and bodies at their (4, 4) poses."""
@@ -228,7 +223,7 @@ class Raycaster:
         if time not in self._moments:
             while len(self._moments) >= KEPT_TIMES:
                 del self._moments[next(iter(self._moments))]
-            self._moments[time] = self.place(self._solids(dict.fromkeys(poses, time), poses, time), poses)
+            self._moments[time] = self.place(self.solids(dict.fromkeys(poses, time), poses, time), poses)
         return self._moments[time]
 
     def cast(
