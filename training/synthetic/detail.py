@@ -22,7 +22,7 @@ from panoptic_training.synthetic.tracing import CLASS, COLOR, COLUMNS, MATERIAL,
 CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners' mean normal are shaded smooth
 CELLS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 1.2)  # metres, of each level; 0 keeps everything
 GAIT = 0.37  # seconds, after which limbs stand elsewhere
-HOLD = (0.0, 0.0, 0.0, 0.2, 0.2, 0.4, 0.4, np.inf)  # seconds for which a body keeps its limbs, at each level
+HOLD = (0.0, 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, np.inf)  # seconds for which a body keeps its limbs, at each level
 KEPT = 3  # solids, and tables of a level, that a body keeps: sensors look at it at times close to each other
 PEOPLE = (24, 25)  # Cityscapes labelIds of bodies that do not shine: their colours stay
 # Shares of the drive at which bodies are looked at, until they show the triangles in question.
