@@ -41,8 +41,8 @@ class Edges:
     def __init__(self, picture: NDArray[np.float32], hits: Hits, exposure: float) -> None:
         self._white = np.float32(1.2 / exposure)  # what is shown white has no more weight than white
         shown = lens_and_sensor.develop(picture * np.float32(exposure))
-        contrast = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
-        self._edges = contrast > CONTRAST
+        blue, green, red = cv2.split(cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+        self._edges = np.maximum(np.maximum(blue, green), red) > CONTRAST
         height, width = self._edges.shape
         corners = _corners(self._edges, hits.class_id, hits.material, hits.distance)
         self.rows, self.columns = np.nonzero(corners)

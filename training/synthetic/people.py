@@ -7,15 +7,18 @@ blend skinning); a `Stance` says where each bone is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.compiled import compiled
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.skeleton import BONES, Bone, Build, Stance, rest_joints
 from panoptic_training.synthetic.solids import Color, ellipsoid, loft, of_class, rounded_box
 
 PERSON, RIDER = 24, 25
+FOLLOWED = 3  # bones that a vertex follows at most
 
 Array = NDArray[np.float64]
 
@@ -92,17 +95,33 @@ class Figure:
             meshes.append(mesh)
             weights.append(weight)
         self._mesh = of_class(Mesh.join(meshes), class_id)
-        self._blend = np.concatenate(weights)
-        self._points = np.c_[self._mesh.vertices, np.ones(len(self._blend))].astype(np.float32)
+        blend = np.concatenate(weights)
+        self._bones = np.argsort(-blend, axis=1)[:, :FOLLOWED].astype(np.int32)
+        self._shares = np.take_along_axis(blend, self._bones, axis=1)
 
     def posed(self, stance: Stance) -> Mesh:
         """The surface in a stance, in the body's frame."""
         offsets = stance.joints - np.einsum("bij,bj->bi", stance.rotations, self.rest)
         matrices = np.concatenate([stance.rotations, offsets[:, :, None]], axis=2).astype(np.float32)
-        each = (self._blend @ matrices.reshape(BONES, 12)).reshape(-1, 3, 4)
-        vertices = np.matmul(each, self._points[:, :, None])[:, :, 0]
+        vertices = _skinned(self._mesh.vertices, self._bones, self._shares, matrices)
         mesh = self._mesh
         return Mesh(vertices, mesh.faces, mesh.classes, mesh.materials, mesh.colors, mesh.uvs)
+
+
+@compiled
+def _skinned(points: Any, bones: Any, shares: Any, matrices: Any) -> Any:
+    """(V, 3) points (V, 3) moved by the mean of their bones' (BONES, 3, 4) matrices, (V, FOLLOWED) weighted."""
+    moved = np.zeros_like(points)
+    for vertex in range(len(points)):
+        for follows in range(FOLLOWED):
+            share = shares[vertex, follows]
+            if share == 0:
+                continue
+            matrix, point = matrices[bones[vertex, follows]], points[vertex]
+            for axis in range(3):
+                row = matrix[axis]
+                moved[vertex, axis] += share * (row[0] * point[0] + row[1] * point[1] + row[2] * point[2] + row[3])
+    return moved
 
 
 class _Dress:

@@ -16,7 +16,7 @@ from panoptic_training.synthetic.detail import CELLS, Solid, shapes_of
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.moment import NOBODY, Moment, Standing
 from panoptic_training.synthetic.scene import World
-from panoptic_training.synthetic.tracing import Columns, blocked, first_hits
+from panoptic_training.synthetic.tracing import Columns, blocked, first_hits, relative
 
 SKY = 23  # Cityscapes labelId of what rays hit that hit nothing
 KEPT_TIMES = 4  # of which the bodies' places are kept
@@ -263,7 +263,7 @@ class Raycaster:
 
     def _relative(self, origins: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, 3) float32 origins relative to the scene's."""
-        return np.ascontiguousarray(np.atleast_2d(origins) - self.origin, dtype=np.float32)
+        return np.asarray(relative(np.atleast_2d(origins), self.origin))
 
     def occluded(
         self,

@@ -111,6 +111,16 @@ def _load(rays: Any, valid: Any, start: int, origins: Any, directions: Any, reac
 
 
 @compiled
+def relative(points: Any, origin: Any) -> Any:
+    """(N, 3) float32 points from an origin (3,); the difference is taken in the precision of `origin`."""
+    result = np.empty(points.shape, dtype=np.float32)
+    for point in range(len(points)):
+        for axis in range(3):
+            result[point, axis] = points[point, axis] - origin[axis]
+    return result
+
+
+@compiled
 def blocked(scene: int, origins: Any, directions: Any, reach: Any, coherent: bool) -> Any:
     """(N,) bool, whether a scene has anything within reach along each ray.
 
