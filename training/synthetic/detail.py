@@ -8,6 +8,7 @@ that Embree need not build them anew for each time.
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,22 +98,29 @@ class BodyShape:
     def solid(self, time: float, detail: float) -> Solid:
         """What `shape` says, as rays can meet it."""
         number = _level_of(detail)
-        held = self._held_time(time, HOLD[number])
-        # What shines is looked at anew each time; it is hidden, or a dot, where limbs are held for ever.
-        shines = held != time and np.isfinite(HOLD[number]) and self._body.class_id not in PEOPLE
-        key = (number, held)
+        key = number, self._held_time(time, HOLD[number])
         known = self._solids.pop(key, None)
-        if known is None or shines:
+        if known is None or not self._looks_as(known, time, number):
             known = self._solid(known, *self.shape(time, detail))
         self._solids[key] = known
         while len(self._solids) > KEPT:
             del self._solids[next(iter(self._solids))]
         return known
 
+    def _shines(self, time: float, number: int) -> bool:
+        """Whether colours count while limbs are held; a body that holds them for ever is hidden, or a dot."""
+        held = self._held_time(time, HOLD[number]) != time
+        return held and bool(np.isfinite(HOLD[number])) and self._body.class_id not in PEOPLE
+
+    def _looks_as(self, known: Solid, time: float, number: int) -> bool:
+        """Whether a solid, made while limbs were held as now, has the colours of this time too."""
+        if not self._shines(time, number):
+            return True
+        now = self._body.mesh(time)
+        return self._make_of(now).level(now, number) is known.level
+
     def _solid(self, known: Solid | None, vertices: NDArray[np.float32], level: Level) -> Solid:
         """A new one, with what Embree has built already if the triangles lie as they did."""
-        if known is not None and known.level is level:
-            return known
         for one in (known, *self._solids.values()):
             if one is not None and one.level.faces is level.faces and np.array_equal(one.vertices, vertices):
                 return Solid(one.scene, one.vertices, level, level.table.ctypes.data)
@@ -122,10 +130,9 @@ class BodyShape:
     def shape(self, time: float, detail: float) -> tuple[NDArray[np.float32], Level]:
         """(V, 3) float32 vertices in the body's frame and their triangles; steps of `detail` metres may be lost."""
         number = _level_of(detail)
-        held = self._held_time(time, HOLD[number])
-        mesh = self._body.mesh(held)
+        mesh = self._body.mesh(self._held_time(time, HOLD[number]))
         make = self._make_of(mesh)
-        if held != time and np.isfinite(HOLD[number]) and self._body.class_id not in PEOPLE:
+        if self._shines(time, number):
             now = self._body.mesh(time)
             if self._make_of(now) is make:
                 return make.vertices(mesh, number), make.level(now, number)
@@ -222,7 +229,7 @@ def table_of(
 
 
 def _level_of(detail: float) -> int:
-    return int(np.searchsorted(CELLS, detail, side="right")) - 1
+    return bisect_right(CELLS, detail) - 1
 
 
 def _looks_same(first: Mesh, second: Mesh) -> bool:
