@@ -10,7 +10,7 @@ PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
-TRAIN = ["embreex", "trimesh"]
+TRAIN = ["embreex", "numba", "trimesh"]
 EVALUATION = ["pycocotools"]
 
 

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("trimesh", reason="the synthetic world is not installed")
 
 from panoptic_training.synthetic import cycles, heavy, people, skeleton, vehicles
+from panoptic_training.synthetic.dress import Dress
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.motion import STEP, Path, Track, walker_shape, walker_size
 from panoptic_training.synthetic.shells import TAIL_GLOW
@@ -222,6 +223,19 @@ def test_a_foot_on_the_ground_does_not_slide(figures: list[people.Figure]) -> No
     assert np.ptp(balls[steps > 0.1], axis=0)[0] < 0.02
     assert np.abs(balls[flat][:, 2]).max() < 0.01
     assert heels[-1, 2] > 0.05  # the heel has left the ground before the toes do
+
+
+def test_skin_follows_its_bones(figures: list[people.Figure]) -> None:
+    """Linear blend skinning, literally: each vertex is the weighted mean of where its bones would carry it."""
+    for figure in figures[:3]:
+        stance = skeleton.walking(figure.build, 0.4)
+        standing_mesh = figure.posed(skeleton.Stance(np.tile(np.eye(3), (skeleton.BONES, 1, 1)), figure.rest))
+        _, weights = zip(*Dress(figure.build, figure.clothes, coarse=False).parts(), strict=True)
+        expected = np.zeros((len(standing_mesh.vertices), 3))
+        for bone, share in enumerate(np.concatenate(weights).T):
+            carried = (standing_mesh.vertices - figure.rest[bone]) @ stance.rotations[bone].T + stance.joints[bone]
+            expected += share[:, None] * carried
+        np.testing.assert_allclose(figure.posed(stance).vertices, expected, atol=1e-5)
 
 
 def test_joints_do_not_come_apart(figures: list[people.Figure]) -> None:

@@ -9,9 +9,10 @@ pytest.importorskip("embreex", reason="the synthetic world needs embreex")
 
 from scenes import CAR, MovingBox, SmallWorld, box, ground, sphere
 
-from panoptic_training.synthetic.detail import CELLS, BodyShape
+from panoptic_training.synthetic.detail import CELLS, BodyShape, shapes_of
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.raycast import Raycaster
+from panoptic_training.synthetic.tracing import COLOR, COLUMNS
 
 
 class Ball(MovingBox):
@@ -43,7 +44,7 @@ def test_coarser_levels_have_fewer_triangles_and_stay_within_the_body() -> None:
         )
         lost = 4 / 3 * np.pi - volume.sum() / 6
         assert -1e-3 < lost < 4 * np.pi * max(cell, 0.005), cell  # a layer of one cell at most
-        assert level.smooth().shape == (9, len(level.faces))
+        assert level.table.shape == (len(level.faces), COLUMNS)
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] < counts[0] / 20
 
@@ -52,7 +53,7 @@ def test_colours_follow_the_time() -> None:
     shape = BodyShape(Ball(1, (0, 0)), 10.0)
     for time in (1.0, 4.0, 1.0, 8.0):
         _, level = shape.shape(time, 0.05)
-        assert (level.colors[0] == np.float32(0.9 if time > 3 else 0.2)).all()
+        assert (level.table[:, COLOR] == np.float32(0.9 if time > 3 else 0.2)).all()
 
 
 def test_what_is_hit_does_not_depend_on_what_was_asked_before() -> None:
@@ -74,7 +75,49 @@ def test_a_hidden_body_is_still_there() -> None:
     wall = box((0.5, 30, 10), (20, 0, 0), 11)
     raycaster = Raycaster(SmallWorld(Mesh.join([ground(), wall]), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
     plain = Raycaster(SmallWorld(ground(), [Ball(5, (60.0, 0.0), velocity=(1.0, 0.0))]))
-    assert raycaster.parts(1.0)[-1].count < plain.parts(1.0)[-1].count / 3
+    assert raycaster.moment(1.0).count < plain.moment(1.0).count / 3
     hits = raycaster.cast(np.array([61.0, 0.0, 20.0]), np.array([[0.0, 0.0, -1.0]]), 1.0)
     assert hits.ids.tolist() == [CAR * 1000 + 5]
     assert 18.0 <= hits.distance[0] < 18.6
+
+
+class Braking(Ball):
+    """A ball whose colour tells the time, to a tenth of a second, and that turns as a wheel does."""
+
+    def mesh(self, time: float) -> Mesh:
+        colors = np.tile(np.float32([[np.floor(time * 10 + 1e-6) / 100, 0, 0]]), (len(self.fine.faces), 1))
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(time), -np.sin(time)], [np.sin(time), np.cos(time)]]
+        moved = self.fine.moved(turn)
+        return Mesh(moved.vertices, moved.faces, moved.classes, moved.materials, colors, moved.uvs)
+
+
+@pytest.mark.parametrize("away", [6.0, 12.0, 20.0, 30.0, 45.0, 70.0, 110.0])
+def test_rays_see_the_colours_of_their_time(away: float) -> None:
+    """As brake lights and signals change, in whatever detail the body is seen, and in any order of times."""
+    body = Braking(1, (away, 0.0))
+    raycaster = Raycaster(SmallWorld(ground(), [body]))
+    for time in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.6, 1.7, 0.3):
+        hits = raycaster.cast(np.array([0.0, 0.0, 1.0]), np.array([[1.0, 0.0, 0.0]]), time)
+        assert hits.instance.tolist() == [1]
+        assert hits.color[0].tolist() == pytest.approx([time / 10, 0, 0], abs=1e-6)
+
+
+def test_a_lamp_that_changes_at_its_place_shines_as_it_should() -> None:
+    """It moves nothing but its colours, so that what Embree has built of it serves all the time."""
+
+    class Signal(MovingBox):
+        def mesh(self, time: float) -> Mesh:
+            mesh = self._mesh
+            lit = np.full(len(mesh.faces), Material.LIGHT if time >= 5 else Material.PLASTIC, np.uint8)
+            colors = np.tile(np.float32([[0.0, 0.9, 0.0] if time >= 5 else [0.9, 0.0, 0.0]]), (len(mesh.faces), 1))
+            return Mesh(mesh.vertices, mesh.faces, mesh.classes, lit, colors, mesh.uvs)
+
+    raycaster = Raycaster(SmallWorld(ground(), [Signal(0, (15.0, 0.0), (0.3, 0.3, 1.0), class_id=19)]))
+    for time, color, material in ((1.0, [0.9, 0, 0], Material.PLASTIC), (6.0, [0, 0.9, 0], Material.LIGHT)):
+        hits = raycaster.cast(np.array([0.0, 0.0, 0.5]), np.array([[1.0, 0.0, 0.0]]), time)
+        assert hits.ids.tolist() == [19000]
+        assert hits.material.tolist() == [material]
+        np.testing.assert_allclose(hits.color, [color], atol=1e-6)
+    shape = shapes_of(raycaster.world)[0]
+    assert shape.solid(6.0, 0.0).scene is shape.solid(1.0, 0.0).scene

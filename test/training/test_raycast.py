@@ -9,6 +9,7 @@ pytest.importorskip("embreex", reason="the synthetic world needs embreex")
 
 from scenes import BUILDING, CAR, ROAD, MovingBox, SmallWorld, box, ground, sphere
 
+from panoptic_training.synthetic import embree
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.raycast import Raycaster, lift
 
@@ -54,7 +55,7 @@ def test_normals_face_the_ray_and_texture_lies_where_it_hits() -> None:
     world = SmallWorld(Mesh.join([box((2, 2, 2), (5, 0, 0), BUILDING), ground(50)]))
     directions = random_directions(5000, 3)
     origin = np.array([0.0, 0.0, 1.0])
-    hits = Raycaster(world).cast(origin, directions, 0.0, smooth=True)
+    hits = Raycaster(world).cast(origin, directions, 0.0)
     solid = np.isfinite(hits.distance)
     assert (np.einsum("ij,ij->i", hits.normal, directions)[solid] < 0).all()
     np.testing.assert_allclose(np.linalg.norm(hits.smooth[solid], axis=1), 1, atol=1e-5)
@@ -122,3 +123,78 @@ def test_an_empty_world_is_sky() -> None:
     assert np.isinf(hits.distance).all()
     assert (hits.ids == 23000).all()
     assert (hits.body == -1).all()
+
+
+def first_triangle(corners: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> tuple[float, int, float, float]:
+    """Distance, number and barycentric coordinates of the first of (F, 3, 3) triangles on a ray (Moeller, Trumbore)."""
+    along, across = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = np.cross(direction, across)
+    volume = np.einsum("fi,fi->f", along, normal)
+    volume[volume == 0] = np.nan  # a triangle seen from its side, or of no area
+    from_corner = origin - corners[:, 0]
+    u = np.einsum("fi,fi->f", from_corner, normal) / volume
+    side = np.cross(from_corner, along)
+    v = side @ direction / volume
+    distance = np.einsum("fi,fi->f", across, side) / volume
+    distance[~((u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 0))] = np.inf
+    first = int(distance.argmin())
+    return float(distance[first]), first, float(u[first]), float(v[first])
+
+
+def test_hits_agree_with_a_literal_search_through_all_triangles() -> None:
+    """Distance, body, colour, texture and normal; of what stands, of a body that rests and of one that moves."""
+    rng = np.random.default_rng(4)
+
+    def painted(mesh: Mesh) -> Mesh:
+        colors, uvs = rng.random((len(mesh.faces), 3)), rng.random((len(mesh.faces), 3, 2))
+        return Mesh(mesh.vertices, mesh.faces, mesh.classes, mesh.materials, np.float32(colors), np.float32(uvs))
+
+    world = SmallWorld(
+        painted(Mesh.join([ground(40), sphere((8, 3, 2), 2.0, 10)])),
+        [MovingBox(5, (9, -4), yaw=0.7), MovingBox(6, (2, 8), velocity=(1.5, -1.0), yaw=-1.1)],
+    )
+    for body in world.bodies:
+        body._mesh = painted(body._mesh)
+    time, origin = 1.3, np.array([0.5, -0.2, 1.6])
+    parts = [(-1, np.eye(4), world.static)] + [
+        (n, one.pose(time), one.mesh(time)) for n, one in enumerate(world.bodies)
+    ]
+    corners = np.concatenate([(m.vertices @ pose[:3, :3].T + pose[:3, 3])[m.faces] for _, pose, m in parts])
+    owner = np.concatenate([np.full(len(mesh.faces), index) for index, _, mesh in parts])
+    whole = Mesh.join([mesh for _, _, mesh in parts])
+    directions = random_directions(400, 6)
+    directions[:, 2] = -np.abs(directions[:, 2]) * 0.3 + 0.05
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    hits = Raycaster(world, detail=0.0).cast(origin, directions, time)
+    found = [first_triangle(corners, origin, direction) for direction in directions]
+    distance, face, u, v = (np.array(column) for column in zip(*found, strict=True))
+    hit = np.isfinite(distance)
+    np.testing.assert_array_equal(np.isfinite(hits.distance), hit)
+    assert {-1, 0, 1} == set(hits.body[hit].tolist())
+    inner = hit & (np.minimum(np.minimum(u, v), 1 - u - v) > 1e-3)
+    face = face[inner]
+    np.testing.assert_allclose(hits.distance[inner], distance[inner], rtol=1e-4)
+    np.testing.assert_array_equal(hits.body[inner], owner[face])
+    np.testing.assert_allclose(hits.color[inner], whole.colors[face])
+    weights = np.stack([1 - u - v, u, v], axis=1)[inner]
+    np.testing.assert_allclose(hits.uv[inner], np.einsum("nc,ncx->nx", weights, whole.uvs[face]), atol=2e-3)
+    normal = np.cross(corners[face, 1] - corners[face, 0], corners[face, 2] - corners[face, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal *= -np.sign(np.einsum("ni,ni->n", normal, directions[inner]))[:, None]
+    np.testing.assert_allclose(hits.normal[inner], normal, atol=1e-4)
+
+
+def test_rays_do_not_depend_on_their_packet() -> None:
+    world = SmallWorld(Mesh.join([ground(60), sphere((9, 1, 2), 2.0, 30)]), [MovingBox(1, (6, -4), velocity=(1, 0))])
+    raycaster, directions = Raycaster(world), random_directions(999, 8)
+    together = raycaster.cast(np.array([0.0, 0.0, 1.5]), directions, 1.0)
+    order = np.random.default_rng(0).permutation(len(directions))
+    apart = raycaster.cast(np.array([0.0, 0.0, 1.5]), directions[order], 1.0, coherent=False)
+    np.testing.assert_array_equal(apart.distance, together.distance[order])
+    np.testing.assert_array_equal(apart.ids, together.ids[order])
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embree.metadata, "files", lambda name: [])
+    with pytest.raises(ImportError, match=r"embreex 4\S* has no library embree4"):
+        embree._library()

@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 from worlds import BUILDING, CAR, PERSON, POLE, ROAD, BoxBody, BoxWorld, at, box, plane
 
+from panoptic_training.synthetic.ground_plan import clip_triangles, majority, stamp_triangles
 from panoptic_training.synthetic.mesh import Mesh
-from panoptic_training.synthetic.top_view import (
-    TopView,
-    TopViewTruth,
-    clip_triangles,
-    majority,
-    sample_triangles,
-)
+from panoptic_training.synthetic.top_view import TopView, TopViewTruth
 
 
 def from_above(world: BoxWorld, cell: float = 0.25, size: float = 40.0, **more: object) -> TopView:
@@ -131,16 +126,27 @@ def test_clipping_keeps_the_area_above_a_plane() -> None:
     assert set(owners) <= set(range(200))
 
 
-def test_samples_leave_no_gap() -> None:
-    triangles = np.array([[[0, 0, 0], [40, 0, 0], [0, 0.4, 0]], [[0, 1, 0], [1, 1, 0], [0, 2, 0]]], np.float32)
-    for points, owners in sample_triangles(triangles, 0.1):
-        for owner in np.unique(owners):
-            own = points[owners == owner]
-            rng = np.random.default_rng(1)
-            weights = rng.dirichlet(np.ones(3), 300).astype(np.float32)
-            inside = weights @ triangles[owner]
-            gap = np.linalg.norm(inside[:, None] - own[None], axis=2).min(axis=1)
-            assert gap.max() < 0.1
+@pytest.mark.parametrize("yaw", [0.0, 0.4, 0.8])
+def test_triangles_are_stamped_on_every_cell_that_they_cover(yaw: float) -> None:
+    """Cells whose middle lies in the triangle, by the signs of areas; and none whose middle is a cell away from it."""
+    corners = np.array([[0.3, 0.2, 0], [9.1, 1.0, 0], [7.0, 6.5, 0]])
+    side, count = 0.1, 120
+    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    to_grid = np.concatenate([turn, [[3.0], [1.0]]], axis=1)
+    cells = np.zeros((count, count), np.uint8)
+    ground = np.array([[-1.0, -1.0], [-5.0, -5.0]])  # the triangle is too high over its farther half
+    stamp_triangles(cells, corners[None], np.array([7], np.uint8), to_grid, side, ground, (0.5, 2.0))
+    own = corners[:, :2] @ turn.T + [3.0, 1.0]
+    x, y = np.meshgrid(*[(np.arange(count) + 0.5) * side] * 2)
+    away = []
+    for first, second in zip(own, np.roll(own, -1, axis=0), strict=True):
+        edge = (second - first) / np.linalg.norm(second - first)
+        away.append((x - first[0]) * edge[1] - (y - first[1]) * edge[0])
+    outside = np.max(away, axis=0)
+    low = y < count * side / 2
+    assert (outside[low] < 0).sum() > 500
+    assert (cells[low & (outside < 0)] == 7).all()
+    assert (cells[~low | (outside > side)] == 0).all()
 
 
 def test_majority_counts_what_is_there() -> None:

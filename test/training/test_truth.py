@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from worlds import CAR, PERSON, BoxBody, BoxWorld, at, box, plane
+from worlds import CAR, PERSON, BoxBody, BoxWorld, at, box, plane, street
 
 from panoptic_training.synthetic.camera import Camera, Intrinsics
 from panoptic_training.synthetic.frames import OPTICAL_AXES
@@ -88,3 +88,18 @@ def test_visibility_with_a_distorted_lens() -> None:
     assert set(seen) == {1, 2, 3}
     for one in seen.values():
         assert one.unoccluded == pytest.approx(one.visible, rel=0.02, abs=4)
+
+
+def test_what_a_thing_has_alone_is_what_a_world_of_its_own_shows() -> None:
+    """Against pictures of worlds that hold nothing but one thing each; all in full detail, on every pixel."""
+    world = street()
+    ids, _ = Camera(LENS).trace(Raycaster(world), EYE, 0.5)
+    compared = 0
+    for seen in ViewTruth(world, LENS)(ids, EYE, 0.5):
+        body = next(one for one in world.bodies if one.instance == seen.truth.instance)
+        alone, _ = Camera(LENS).trace(Raycaster(BoxWorld(Mesh.join([]), [body])), EYE, 0.5)
+        expected = int((alone == seen.truth.id).sum())
+        assert seen.visible <= seen.unoccluded
+        assert seen.unoccluded == pytest.approx(expected, rel=0.02, abs=2)
+        compared += expected > 100
+    assert compared >= 3

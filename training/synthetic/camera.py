@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic import effects as lens_and_sensor
+from panoptic_training.synthetic.edges import Edges
 from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.occlusion import openness
 from panoptic_training.synthetic.raycast import Hits, Raycaster
-from panoptic_training.synthetic.shading import VEGETATION, Quality, Shader
+from panoptic_training.synthetic.shading import Quality, Shader
+from panoptic_training.synthetic.workers import Workers
 
-Result = TypeVar("Result")
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
-CONTRAST = 30  # of 255: neighbours that differ more are an edge, and sampled more finely
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,23 +223,33 @@ class Camera:
         rotation = world_from_optical[:3, :3].T.astype(np.float32)
         origin = world_from_optical[:3, 3].astype(np.float32)[None]
         directions = rays.reshape(-1, 3) @ rotation
-        raycaster.parts(time)  # before threads ask for it
-        workers = _Workers(self.quality.threads)
-        hits = _join(workers(lambda part: raycaster.cast(origin, directions[part], time, smooth=True), len(directions)))
-        open_sky = None
+        raycaster.moment(time)  # before threads ask for it
+        workers = Workers(self.quality.threads)
+        hits, light = Hits.blank(len(directions)), np.empty((len(directions), 3), dtype=np.float32)
+        workers(lambda part: raycaster.cast(origin, directions[part], time, into=hits[part]), len(directions))
+        open_sky = np.ones(len(directions), dtype=np.float32)
         if self.quality.occlusion:
             open_sky = openness(raycaster, hits, origin, directions, (height, width), self.quality.occlusion, time)
+        pixel_angle = self.intrinsics.pixel_angle
 
-        def shade(part: slice) -> NDArray[np.float32]:
-            own = Hits(*(getattr(hits, name)[part] for name in Hits.__slots__))
-            share = None if open_sky is None else open_sky[part]
-            return shader.shade(own, origin, directions[part], self.intrinsics.pixel_angle, time, share)
+        def shade(part: slice) -> None:
+            light[part] = shader.shade(hits[part], origin, directions[part], pixel_angle, time, open_sky[part])
 
-        light = np.concatenate(workers(shade, len(directions)))
+        workers(shade, len(directions))
         picture = light.reshape(height, width, 3)
         exposure = lens_and_sensor.metered_exposure(picture)
         if self.quality.smooth_edges:
-            self._refine(picture, hits, exposure, shader, raycaster, origin, rotation, time, open_sky, workers)
+            edges = Edges(picture, hits, exposure)
+            finer = self.intrinsics.corner_rays()[edges.rows, edges.columns] @ rotation
+            sampled = np.empty((len(finer), 3), dtype=np.float32)
+
+            def sample(part: slice) -> None:
+                found = raycaster.cast(origin, finer[part], time)
+                share = open_sky[edges.beside[part]]
+                sampled[part] = shader.shade(found, origin, finer[part], pixel_angle, time, share)
+
+            workers(sample, len(finer))
+            edges.smooth(picture, sampled)
         depth = hits.distance.reshape(height, width) * rays[..., 2]
         if self.effects.motion_blur and velocity is not None:
             picture = lens_and_sensor.blur_motion(
@@ -254,59 +260,6 @@ class Camera:
         if rng is None:
             rng = np.random.default_rng([self.effects.seed, round(time * 1e6)])
         return CameraFrame(self._develop(picture, exposure, time, rng), hits.ids.reshape(height, width), depth)
-
-    def _refine(
-        self,
-        picture: NDArray[np.float32],
-        hits: Hits,
-        exposure: float,
-        shader: Shader,
-        raycaster: Raycaster,
-        origin: NDArray[np.float32],
-        rotation: NDArray[np.float32],
-        time: float,
-        open_sky: NDArray[np.float32] | None,
-        workers: _Workers,
-    ) -> None:
-        """Replace pixels at edges by a mean with the rays through their corners, each as bright as it will be shown.
-
-        Four pixels share a corner, so that an edge costs one more ray per pixel.
-        """
-        shown = lens_and_sensor.develop(picture * np.float32(exposure))
-        contrast = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
-        edges = contrast > CONTRAST
-        height, width = edges.shape
-        white = np.float32(1.2 / exposure)  # what is shown white has no more weight than white
-        clipped = np.minimum(picture, white)
-        # Corners within one surface, or within a crown, are as good as the mean of the pixels around them.
-        light = cv2.blur(cv2.copyMakeBorder(clipped, 1, 1, 1, 1, cv2.BORDER_REPLICATE), (2, 2), anchor=(1, 1))[1:, 1:]
-        surface = hits.class_id.astype(np.float32) * 32 + hits.material
-        surface[hits.class_id == VEGETATION] = 0
-        depth = np.log(np.minimum(hits.distance, np.float32(1e4)))
-        depth[hits.class_id == VEGETATION] = 0
-        corners = np.zeros((height + 1, width + 1), dtype=bool)  # corner (row, column) is up and left of that pixel
-        for values, step in ((surface, 0.5), (depth, 0.06), (edges.ravel().astype(np.float32), 0.0)):
-            plane = cv2.copyMakeBorder(values.reshape(height, width), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-            square = np.ones((2, 2), np.uint8)
-            if step:
-                corners |= cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, square, anchor=(1, 1))[1:, 1:] > step
-            else:
-                corners &= cv2.dilate(plane, square, anchor=(1, 1))[1:, 1:] > 0
-        rows, columns = np.nonzero(corners)
-        directions = self.intrinsics.corner_rays()[rows, columns] @ rotation
-        beside = np.minimum(rows, height - 1) * width + np.minimum(columns, width - 1)
-
-        def sample(part: slice) -> NDArray[np.float32]:
-            own = directions[part]
-            found = raycaster.cast(origin, own, time, smooth=True)
-            share = None if open_sky is None else open_sky[beside[part]]
-            return shader.shade(found, origin, own, self.intrinsics.pixel_angle, time, share)
-
-        if len(rows):
-            light[rows, columns] = np.minimum(np.concatenate(workers(sample, len(rows))), white)
-        mean = (light[:-1, :-1] + light[1:, :-1] + light[:-1, 1:] + light[1:, 1:]) * np.float32(0.125)
-        mean += clipped * np.float32(0.5)
-        picture[edges] = mean[edges]
 
     def _flow(
         self,
@@ -371,28 +324,3 @@ def look(position: Sequence[float], yaw: float = 0.0, pitch: float = 0.0, roll: 
 def shader_of(raycaster: Raycaster, quality: Quality) -> Shader:
     """The shader of a world, shared by its cameras."""
     return Shader(raycaster, quality)
-
-
-class _Workers:
-    """Threads that each do a strip of the picture; the result does not depend on their number."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self._pool = _pool(threads, os.getpid()) if threads > 1 else None
-
-    def __call__(self, work: Callable[[slice], Result], count: int) -> list[Result]:
-        ends = np.linspace(0, count, self.threads + 1).astype(int)
-        parts = [slice(start, end) for start, end in pairwise(ends)]
-        return [work(part) for part in parts] if self._pool is None else list(self._pool.map(work, parts))
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay, since new ones start on a busy core; a forked process needs its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"camera-{process}")
-
-
-def _join(parts: list[Hits]) -> Hits:
-    if len(parts) == 1:
-        return parts[0]
-    return Hits(*(np.concatenate([getattr(part, name).T for part in parts], axis=-1).T for name in Hits.__slots__))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.compiled import inlined
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.scene import World
 
@@ -14,6 +17,28 @@ TILE = 6.0  # metres, of the table that says which lamps are near
 NEAR = 3  # lamps that light a point
 STRENGTH = 5.0
 HEADLIGHT = 5.0
+
+
+class LampTables(NamedTuple):
+    """The lamps of a world at a time, for `lamplight`.
+
+    Attributes
+    ----------
+    positions, colors:
+        (L, 3) of the lamps.
+    corner, nearest:
+        (2,) lower corner of a table of tiles of `TILE` metres, and (X, Y, K) the lamps nearest to each.
+    eye, forward, left:
+        (3,) place of the ego vehicle's headlight, and the vehicle's axes.
+    """
+
+    positions: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    corner: NDArray[np.float32]
+    nearest: NDArray[np.int32]
+    eye: NDArray[np.float32]
+    forward: NDArray[np.float32]
+    left: NDArray[np.float32]
 
 
 class Lamps:
@@ -28,42 +53,60 @@ class Lamps:
     def __init__(self, world: World) -> None:
         self._world = world
         self.positions, self.colors = _find(world.static)
-        self._corner, self._table = _nearest(self.positions)
+        self._corner, self._nearest = _nearest(self.positions)
 
-    def light(self, points: NDArray[np.float32], normal: NDArray[np.float32], time: float) -> NDArray[np.float32]:
-        """(3, N) light on surfaces at (N, 3) points with (3, N) normals."""
-        total = np.zeros_like(normal)
-        if len(self.positions):
-            cell = ((points[:, :2] - self._corner) * np.float32(1 / TILE)).astype(np.int32)
-            np.clip(cell, 0, np.array(self._table.shape[:2]) - 1, out=cell)
-            for lamp in self._table[cell[:, 0], cell[:, 1]].T:
-                way = (self.positions[lamp] - points).T
-                square = (way * way).sum(axis=0) + np.float32(0.5)
-                way /= np.sqrt(square)
-                facing = np.maximum((way * normal).sum(axis=0) + np.float32(0.15), 0)
-                down = np.clip(way[2] * 2 - np.float32(0.3), 0, 1)  # it shines downwards
-                total += self.colors[:, lamp] * (facing * down * np.float32(STRENGTH * 10) / (square + 10))
-        return total + self._headlights(points, normal, time)
-
-    def _headlights(self, points: NDArray[np.float32], normal: NDArray[np.float32], time: float) -> NDArray[np.float32]:
-        """(3, N) light of the ego vehicle's dipped beam."""
+    def tables(self, time: float) -> LampTables:
+        """What `lamplight` needs at a time."""
         pose = self._world.ego_pose(time)
-        lamp = pose[:3, :3] @ [2.0, 0.0, 0.65] + pose[:3, 3]
-        way = points.T - lamp.astype(np.float32)[:, None]
-        square = (way * way).sum(axis=0) + np.float32(1.0)
-        way /= np.sqrt(square)
-        forward, left = pose[:3, 0].astype(np.float32), pose[:3, 1].astype(np.float32)
-        ahead, aside = (forward[:, None] * way).sum(axis=0), (left[:, None] * way).sum(axis=0)
-        beam = np.clip(ahead, 0, 1) ** 6 * np.exp(-((aside + np.float32(0.03)) ** 2) * 9)
-        beam *= np.clip((np.float32(0.015) - way[2]) * 28, 0, 1) * np.float32(0.96) + np.float32(0.04)  # its upper edge
-        facing = np.maximum(-(way * normal).sum(axis=0), 0) * np.float32(0.8) + np.float32(0.03)
-        level = beam * facing * np.float32(HEADLIGHT * 60) / (square + 25)
-        result: NDArray[np.float32] = np.array([[1.0], [0.93], [0.8]], dtype=np.float32) * level
-        return result
+        eye = pose[:3, :3] @ [2.0, 0.0, 0.65] + pose[:3, 3]
+        forward, left = (np.ascontiguousarray(pose[:3, axis], dtype=np.float32) for axis in (0, 1))
+        return LampTables(
+            self.positions, self.colors, self._corner, self._nearest, eye.astype(np.float32), forward, left
+        )
+
+
+@inlined
+def lamplight(lamps: Any, point: Any, normal: Any) -> Any:
+    """Red, green and blue light on a surface at a point, of the lamps near it and of the vehicle's dipped beam."""
+    red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+    across = min(max(int((point[0] - lamps.corner[0]) / TILE), 0), lamps.nearest.shape[0] - 1)
+    along = min(max(int((point[1] - lamps.corner[1]) / TILE), 0), lamps.nearest.shape[1] - 1)
+    for lamp in lamps.nearest[across, along]:
+        x, y, z = (
+            lamps.positions[lamp, 0] - point[0],
+            lamps.positions[lamp, 1] - point[1],
+            lamps.positions[lamp, 2] - point[2],
+        )
+        square = x * x + y * y + z * z + np.float32(0.5)
+        length = np.sqrt(square)
+        facing = max((x * normal[0] + y * normal[1] + z * normal[2]) / length + np.float32(0.15), np.float32(0))
+        down = min(max(z / length * 2 - np.float32(0.3), np.float32(0)), np.float32(1))  # it shines downwards
+        level = facing * down * np.float32(STRENGTH * 10) / (square + 10)
+        red += lamps.colors[lamp, 0] * level
+        green += lamps.colors[lamp, 1] * level
+        blue += lamps.colors[lamp, 2] * level
+    level = _headlight(lamps, point, normal)
+    return red + level, green + np.float32(0.93) * level, blue + np.float32(0.8) * level
+
+
+@inlined
+def _headlight(lamps: Any, point: Any, normal: Any) -> Any:
+    """How much light of the ego vehicle's dipped beam falls on a surface."""
+    x, y, z = point[0] - lamps.eye[0], point[1] - lamps.eye[1], point[2] - lamps.eye[2]
+    square = x * x + y * y + z * z + np.float32(1)
+    length = np.sqrt(square)
+    x, y, z = x / length, y / length, z / length
+    ahead = lamps.forward[0] * x + lamps.forward[1] * y + lamps.forward[2] * z
+    aside = lamps.left[0] * x + lamps.left[1] * y + lamps.left[2] * z + np.float32(0.03)
+    beam = min(max(ahead, np.float32(0)), np.float32(1)) ** 6 * np.exp(-aside * aside * np.float32(9))
+    upper = min(max((np.float32(0.015) - z) * np.float32(28), np.float32(0)), np.float32(1))  # the beam's upper edge
+    facing = max(-(x * normal[0] + y * normal[1] + z * normal[2]), np.float32(0)) * np.float32(0.8) + np.float32(0.03)
+    level = np.float32(HEADLIGHT * 60) / (square + 25)
+    return beam * (upper * np.float32(0.96) + np.float32(0.04)) * facing * level
 
 
 def _find(mesh: Mesh) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(L, 3) places and (3, L) colours of the lamps."""
+    """(L, 3) places and (L, 3) colours of the lamps."""
     shines = (mesh.materials == Material.LIGHT) | ((mesh.materials == Material.GLASS) & (mesh.classes == POLE))
     lit = np.flatnonzero(shines)
     middles = mesh.vertices[mesh.faces[lit]].mean(axis=1)
@@ -72,13 +115,13 @@ def _find(mesh: Mesh) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     high = (middles[:, 2] > HEIGHT) & pale
     lit, middles = lit[high], middles[high]
     if not len(lit):
-        return np.zeros((0, 3), np.float32), np.zeros((3, 0), np.float32)
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
     _, group = np.unique(np.floor(middles / 1.5).astype(np.int32), axis=0, return_inverse=True)
     group = group.reshape(-1)
     counts = np.bincount(group)
     places = np.stack([np.bincount(group, middles[:, axis]) / counts for axis in range(3)], axis=1)
-    colors = np.stack([np.bincount(group, mesh.colors[lit, axis]) / counts for axis in range(3)])
-    colors /= np.maximum(colors.max(axis=0), 1e-6)
+    colors = np.stack([np.bincount(group, mesh.colors[lit, axis]) / counts for axis in range(3)], axis=1)
+    colors /= np.maximum(colors.max(axis=1, keepdims=True), 1e-6)
     return places.astype(np.float32), colors.astype(np.float32)
 
 

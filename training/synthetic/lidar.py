@@ -2,7 +2,7 @@
 
 Each azimuth step is fired at its own time from the sensor's pose at that time.  A body stands where it is when the
 beams pass over its middle; one so near and so fast that its ends would be off by more than `TOLERANCE` is placed anew
-for each of `SLICES` slices of the sweep.
+for each of `SLICES` slices of the sweep, with its limbs as they are when its middle is passed.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.mesh import Material
-from panoptic_training.synthetic.raycast import Raycaster
+from panoptic_training.synthetic.raycast import Hits, Raycaster
 
 SLICES = 24
 TOLERANCE = 0.02  # metres
+FASTEST = 60.0  # metres per second, of any body
 _REFLECTIVITY = np.full(len(Material), 0.0, dtype=np.float32)  # beyond what the colour says
 for _material, _extra in (
     (Material.MARKING, 0.35),
@@ -147,26 +147,28 @@ class Lidar:
         """
         rings = len(self.elevations)
         poses = self._poses(sensor_pose, time)
-        once, again = self._passings(raycaster, poses, time)
-        sweep = raycaster.moment(once, time)
+        passings, again = self._passings(raycaster, poses, time)
+        bodies = raycaster.world.bodies
+        places = {index: bodies[index].pose(own) for index, own in passings.items()}
+        solids = raycaster.solids(passings, places, time)
+        once = {index: solid for index, solid in solids.items() if index not in again}
+        sweep = raycaster.place(once, places)
+        along = self.directions @ poses[:, :3, :3].swapaxes(1, 2)
+        origins = np.repeat(poses[:, :3, 3], rings, axis=0)
+        hits, along = Hits.blank(len(origins)), along.reshape(-1, 3).astype(np.float32)
         ends = np.linspace(0, self.steps, min(SLICES, self.steps) + 1).astype(int)
-        columns: list[tuple[NDArray[Any], ...]] = []
         for start, end in pairwise(ends):
-            rotation, position = poses[start:end, :3, :3], poses[start:end, :3, 3]
-            along = np.einsum("sij,srj->sri", rotation, self.directions[start:end]).reshape(-1, 3).astype(np.float32)
-            origins = np.repeat(position, rings, axis=0)
             middle = time + (self.time_offsets[start] + self.time_offsets[end - 1]) / 2
-            near = [index for index, azimuth, half in again if self._looks_at(start, end, azimuth, half)]
-            moving = [sweep, raycaster.moment(dict.fromkeys(near, middle), time)]
-            hits = raycaster.cast(origins, along, middle, max_distance=self.max_range, moving=moving)
-            facing = np.abs(np.einsum("ij,ij->i", hits.normal, along))
-            columns.append(
-                (hits.distance, hits.class_id, hits.instance, hits.material, hits.color.mean(axis=1), facing)
-            )
-        distance, class_id, instance, material, gray, facing = (
-            np.concatenate(column) for column in zip(*columns, strict=True)
-        )
+            near = [index for index, wedge in again.items() if self._looks_at(start, end, *wedge)]
+            there = places | {index: bodies[index].pose(middle) for index in near}
+            moment = raycaster.place(once | {index: solids[index] for index in near}, there) if near else sweep
+            part = slice(start * rings, end * rings)
+            raycaster.cast(origins[part], along[part], middle, self.max_range, moment, into=hits[part])
 
+        distance, material, gray = hits.distance, hits.material, hits.color @ np.full(3, 1 / 3, dtype=np.float32)
+        facing = np.abs(
+            hits.normal[:, 0] * along[:, 0] + hits.normal[:, 1] * along[:, 1] + hits.normal[:, 2] * along[:, 2]
+        )
         measured = distance + rng.normal(0.0, 1.0, len(distance)).astype(np.float32) * np.float32(self.range_noise)
         strength = (gray + _REFLECTIVITY[material]) * (np.float32(0.25) + np.float32(0.75) * facing)
         kept = np.isfinite(distance) & (measured >= self.min_range) & (measured <= self.max_range)
@@ -179,8 +181,8 @@ class Lidar:
             intensity=intensity.astype(np.float32),
             ring=ring.astype(np.uint16),
             time_offset=self.time_offsets[step].astype(np.float32),
-            class_id=class_id[chosen],
-            instance=instance[chosen],
+            class_id=hits.class_id[chosen],
+            instance=hits.instance[chosen],
             azimuth=step.astype(np.int32),
         )
 
@@ -197,34 +199,35 @@ class Lidar:
 
     def _passings(
         self, raycaster: Raycaster, poses: NDArray[np.float64], time: float
-    ) -> tuple[dict[int, float], list[tuple[int, float, float]]]:
-        """Moving bodies in reach: times at which the beams pass those that are placed once; the others' wedges.
+    ) -> tuple[dict[int, float], dict[int, tuple[float, float]]]:
+        """Moving bodies in reach: times at which the beams pass them; and wedges of those that are placed anew.
 
-        A wedge is index, azimuth in the sensor's frame, and the half angle that the body may cover.
+        A wedge is an azimuth in the sensor's frame, and the half angle that the body may cover.
         """
         sweep = 1 / self.rate
-        once: dict[int, float] = {}
-        again: list[tuple[int, float, float]] = []
+        passings: dict[int, float] = {}
+        again: dict[int, tuple[float, float]] = {}
         inverse = np.linalg.inv(poses[self.steps // 2])
         driven = float(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3]))
-        for index, placed in raycaster.movers(time).items():
-            body = raycaster.world.bodies[index]
-            velocity = body.velocity(time)
-            local = inverse[:3, :3] @ (placed[:3, 3] + velocity * (sweep / 2)) + inverse[:3, 3]
-            radius, speed = float(np.hypot(*body.size[:2])) / 2, float(np.linalg.norm(velocity))
-            away = float(np.hypot(local[0], local[1]))
-            if away - radius - driven > self.max_range:
+        movers, bodies = raycaster.movers(time), raycaster.world.bodies
+        places = np.array([placed[:3, 3] for placed in movers.values()]).reshape(-1, 3)
+        distances = np.linalg.norm((places @ inverse[:3, :3].T + inverse[:3, 3])[:, :2], axis=1)
+        for index, place, distance in zip(movers, places, distances.tolist(), strict=True):
+            radius = float(np.hypot(*bodies[index].size[:2])) / 2
+            if distance - radius - driven > self.max_range + FASTEST * sweep / 2:
                 continue
+            velocity = bodies[index].velocity(time)
+            local = inverse[:3, :3] @ (place + velocity * (sweep / 2)) + inverse[:3, 3]
+            speed, away = float(np.linalg.norm(velocity)), float(np.hypot(local[0], local[1]))
             azimuth = float(np.arctan2(local[1], local[0]))
             half = float(np.arcsin(radius / away)) if radius < away else np.pi
             seam = np.pi - abs(azimuth) < half  # seen at both ends of the turn
+            turned = (np.pi - azimuth if self.clockwise else azimuth + np.pi) / (2 * np.pi)
+            passings[index] = time + turned * sweep
             if speed * (sweep if seam else sweep * half / (2 * np.pi)) > TOLERANCE:
                 reach = radius + 0.3 + speed * sweep + driven
-                again.append((index, azimuth, float(np.arcsin(reach / away)) if reach < away else np.pi))
-            else:
-                turned = (np.pi - azimuth if self.clockwise else azimuth + np.pi) / (2 * np.pi)
-                once[index] = time + turned * sweep
-        return once, again
+                again[index] = azimuth, float(np.arcsin(reach / away)) if reach < away else np.pi
+        return passings, again
 
     def _looks_at(self, start: int, end: int, azimuth: float, half: float) -> bool:
         """Whether steps from `start` to before `end` come within `half` of an azimuth."""

@@ -38,11 +38,14 @@ class Path:
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
         keep = np.concatenate([[True], steps > 1e-6])
         points = points[keep]
-        self._s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        self._points = points
-        self._slopes = np.gradient(points, self._s, axis=0, edge_order=2)
-        self._knots: list[float] = self._s.tolist()
-        self.length = float(self._s[-1])
+        knots = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        self._lay(knots, points, np.gradient(points, knots, axis=0, edge_order=2))
+
+    def _lay(self, knots: Array, points: Array, slopes: Array) -> None:
+        """Take (N,) arc lengths, (N, 3) points there and (N, 3) slopes, as plain numbers."""
+        self.length = float(knots[-1])
+        self._knots: list[float] = knots.tolist()
+        self._nodes: list[list[float]] = np.concatenate([points, slopes], axis=1).tolist()
 
     @classmethod
     def along(cls, road: Road, offset: float, start: float, end: float) -> Path:
@@ -52,22 +55,31 @@ class Path:
 
     def at(self, s: float) -> tuple[Array, Array]:
         """Position (3,) and its derivative by `s` (3,)."""
-        if s <= 0:
-            return self._points[0] + s * self._slopes[0], self._slopes[0]
-        if s >= self.length:
-            return self._points[-1] + (s - self.length) * self._slopes[-1], self._slopes[-1]
+        place = self.place(s)
+        return np.array(place[:3]), np.array(place[3:])
+
+    def place(self, s: float) -> tuple[float, float, float, float, float, float]:
+        """Position and its derivative by `s`, in plain numbers: hundreds of bodies ask for each time."""
+        if s <= 0 or s >= self.length:
+            x, y, z, p, q, r = self._nodes[0 if s <= 0 else -1]
+            beyond = s if s <= 0 else s - self.length
+            return x + beyond * p, y + beyond * q, z + beyond * r, p, q, r
         i = min(bisect_right(self._knots, s) - 1, len(self._knots) - 2)
         h = self._knots[i + 1] - self._knots[i]
         u = (s - self._knots[i]) / h
-        a, b, p, q = self._points[i], self._points[i + 1], self._slopes[i], self._slopes[i + 1]
-        position = (
-            (1 + 2 * u) * (1 - u) ** 2 * a
-            + u * u * (3 - 2 * u) * b
-            + h * u * (1 - u) ** 2 * p
-            - h * u * u * (1 - u) * q
+        ax, ay, az, px, py, pz = self._nodes[i]
+        bx, by, bz, qx, qy, qz = self._nodes[i + 1]
+        a, b = (1 + 2 * u) * (1 - u) ** 2, u * u * (3 - 2 * u)
+        p, q = h * u * (1 - u) ** 2, -h * u * u * (1 - u)
+        g, j, k = 6 * u * (1 - u) / h, (1 - u) * (1 - 3 * u), u * (3 * u - 2)
+        return (
+            a * ax + b * bx + p * px + q * qx,
+            a * ay + b * by + p * py + q * qy,
+            a * az + b * bz + p * pz + q * qz,
+            g * (bx - ax) + j * px + k * qx,
+            g * (by - ay) + j * py + k * qy,
+            g * (bz - az) + j * pz + k * qz,
         )
-        slope = 6 * u * (1 - u) / h * (b - a) + (1 - u) * (1 - 3 * u) * p + u * (3 * u - 2) * q
-        return position, slope
 
 
 class LanePath(Path):
@@ -86,18 +98,16 @@ class LanePath(Path):
         self._curve = curve
         self._direction = direction
         self._from = curve.start if direction > 0 else curve.end
-        self.length = curve.length
         # with exact slopes every metre, the cubics between stay within 0.02 mm of its clothoids
-        self._s = np.linspace(0.0, self.length, int(self.length) + 2)
-        places = self._from + direction * self._s
+        knots = np.linspace(0.0, curve.length, int(curve.length) + 2)
+        places = self._from + direction * knots
         _, heading = curve.evaluate(places)
-        self._points = road.place(places, offset)
         stretch = direction * (1 - curve.curvature(places) * offset)
-        self._slopes = np.stack([stretch * np.cos(heading), stretch * np.sin(heading), 0 * heading], axis=1)
+        slopes = np.stack([stretch * np.cos(heading), stretch * np.sin(heading), 0 * heading], axis=1)
         # straight beyond the ends, as the road is
         for end in (0, -1):
-            self._slopes[end] /= np.linalg.norm(self._slopes[end])
-        self._knots = self._s.tolist()
+            slopes[end] /= np.linalg.norm(slopes[end])
+        self._lay(knots, road.place(places, offset), slopes)
 
     def turning(self, s: float) -> float:
         """Radians to the left for each metre of `s`."""
@@ -146,10 +156,9 @@ class Track:
 
     def pose(self, time: float) -> Array:
         """(4, 4) of something upright that looks along the path."""
-        position, slope = self.path.at(self.state(time)[0])
-        angle = atan2(slope[1], slope[0]) + self.turned(time)
+        x, y, z, ahead, aside, _ = self.path.place(self.state(time)[0])
+        angle = atan2(aside, ahead) + self.turned(time)
         c, s = cos(angle), sin(angle)
-        x, y, z = position.tolist()
         return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, z], [0.0, 0.0, 0.0, 1.0]])
 
     def velocity(self, time: float) -> Array:
@@ -237,7 +246,7 @@ class Follower:
     def mesh(self, time: float) -> Mesh:
         """Its triangles; wheels and limbs as far as it has come."""
         s, speed = self.track.state(time)
-        own, other = self.track.path.at(s)[0], self.viewer.path.at(self.viewer.state(time)[0])[0]
+        own, other = self.track.path.place(s), self.viewer.path.place(self.viewer.state(time)[0])
         far = (own[0] - other[0]) ** 2 + (own[1] - other[1]) ** 2 > NEAR**2
         return self.shape(s, speed, time, bool(far))
 

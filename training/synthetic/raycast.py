@@ -6,19 +6,20 @@ a world of a kilometre resolve to 0.06 mm, and rays that leave a surface start a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_training.synthetic.detail import CELLS, BodyShape, Level, corner_normals
-from panoptic_training.synthetic.parts import Part
+from panoptic_training.synthetic.detail import CELLS, Solid, shapes_of
+from panoptic_training.synthetic.mesh import Mesh
+from panoptic_training.synthetic.moment import NOBODY, Moment, Standing
 from panoptic_training.synthetic.scene import World
+from panoptic_training.synthetic.tracing import Columns, blocked, first_hits, relative
 
 SKY = 23  # Cityscapes labelId of what rays hit that hit nothing
-BLOCK = 1 << 16  # rays a query: what it returns stays in the processor's cache
-KEPT_TIMES = 4  # of whose bodies the scene is kept
+KEPT_TIMES = 4  # of which the bodies' places are kept
 REST_SAMPLES = 32  # times at which a body must stand still to count as one that rests
 
 # Where bodies are hidden from: metres from the ego vehicle on, and eyes' heights above it.
@@ -47,7 +48,7 @@ class Hits:
     normal:
         (N, 3) float32, of the triangle, towards the ray's origin.
     smooth:
-        (N, 3) float32, interpolated over surfaces that are meant round, on the same side; `normal` unless asked for.
+        (N, 3) float32, interpolated over surfaces that are meant round, on the same side.
     uv:
         (N, 2) float32, texture coordinates in metres.
     body:
@@ -67,6 +68,32 @@ class Hits:
     body: NDArray[np.int32]
     face: NDArray[np.int32]
 
+    @classmethod
+    def blank(cls, count: int) -> Hits:
+        """Of rays that hit nothing; (count,)."""
+        return cls(
+            distance=np.full(count, np.inf, dtype=np.float32),
+            class_id=np.full(count, SKY, dtype=np.uint8),
+            instance=np.zeros(count, dtype=np.int32),
+            material=np.zeros(count, dtype=np.uint8),
+            color=np.zeros((count, 3), dtype=np.float32),
+            normal=np.zeros((count, 3), dtype=np.float32),
+            smooth=np.zeros((count, 3), dtype=np.float32),
+            uv=np.zeros((count, 2), dtype=np.float32),
+            body=np.full(count, NOBODY, dtype=np.int32),
+            face=np.full(count, -1, dtype=np.int32),
+        )
+
+    def __getitem__(self, chosen: slice | NDArray[np.intp]) -> Hits:
+        """Some of them; a slice shares their memory."""
+        columns = self.columns
+        return Hits(**{name: getattr(columns, name)[chosen] for name in Columns._fields})
+
+    @property
+    def columns(self) -> Columns:
+        """All attributes, as compiled loops take them."""
+        return Columns(*(getattr(self, name) for name in self.__slots__))
+
     @property
     def ids(self) -> NDArray[np.int32]:
         """(N,) int32 panoptic ids: class * 1000 + instance."""
@@ -79,7 +106,7 @@ class Raycaster:
     Parameters
     ----------
     world:
-        What never moves, and bodies that rest all through the drive, become one scene now; the moving ones become one
+        What never moves, and bodies that rest all through the drive, become one scene now; the moving ones are placed
         for each time that is asked for, of which the last few are kept.
 
     detail:
@@ -97,15 +124,15 @@ class Raycaster:
         self.origin = (
             (vertices.min(axis=0).astype(np.float64) + vertices.max(axis=0)) / 2 if len(vertices) else np.zeros(3)
         )
-        self._shapes: dict[int, BodyShape] = {}
+        self._shapes = shapes_of(world)
         self._resting = {index: body.pose(0.0) for index, body in enumerate(world.bodies) if self._rests(index)}
-        self._still = self._build_still()
-        self._moving: dict[float, Part] = {}
+        self._standing = self._stand()
+        self._moments: dict[float, Moment] = {}
         self._poses: dict[float, dict[int, NDArray[np.float64]]] = {}
 
     def forget(self) -> None:
         """Drop what was made for earlier times."""
-        self._moving.clear()
+        self._moments.clear()
         self._poses.clear()
 
     def _rests(self, index: int) -> bool:
@@ -117,23 +144,23 @@ class Raycaster:
         pose = body.pose(0.0)
         if not all(np.array_equal(body.pose(float(time)), pose) for time in times):
             return False
-        vertices = body.mesh(0.0).vertices
-        return all(np.array_equal(body.mesh(float(time)).vertices, vertices) for time in times[1::10])
+        first = body.mesh(0.0)
+        return all(_same(body.mesh(float(time)), first) for time in times[1:])
 
-    def _placed(
-        self, poses: dict[int, NDArray[np.float64]], times: Sequence[float], details: Sequence[float]
-    ) -> list[tuple[NDArray[np.float32], Level]]:
-        """Bodies at their poses, each with the limbs of its time and in its detail (metres)."""
-        shapes = []
-        for (index, pose), time, detail in zip(poses.items(), times, details, strict=True):
-            if index not in self._shapes:
-                self._shapes[index] = BodyShape(self.world.bodies[index], self.world.duration)
-            vertices, level = self._shapes[index].shape(time, detail)
-            placed = vertices @ pose[:3, :3].T + (pose[:3, 3] - self.origin)  # in float64, so that it rounds once
-            shapes.append((placed.astype(np.float32), level))
-        return shapes
+    def _stand(self) -> Standing:
+        """What never moves, and the bodies that rest, in all their detail."""
+        own = self.world.static
+        meshes = [_with(own, (own.vertices - self.origin).astype(np.float32))]
+        for index, pose in self._resting.items():
+            mesh = self.world.bodies[index].mesh(0.0)
+            placed = mesh.vertices @ pose[:3, :3].T + (pose[:3, 3] - self.origin)  # in float64, so that it rounds once
+            meshes.append(_with(mesh, placed.astype(np.float32)))
+        return Standing(meshes, [NOBODY, *self._resting], [0, *self._instances(self._resting)])
 
-    def _details(self, poses: dict[int, NDArray[np.float64]], time: float) -> list[float]:
+    def _instances(self, indices: Mapping[int, object]) -> list[int]:
+        return [self.world.bodies[index].instance for index in indices]
+
+    def _details(self, poses: Mapping[int, NDArray[np.float64]], time: float) -> list[float]:
         """Metres of shape that each body may lose: what looks small from the ego vehicle, and more if it is hidden."""
         if not poses or not self.detail:
             return [0.0] * len(poses)
@@ -143,7 +170,7 @@ class Raycaster:
         away = np.maximum(np.linalg.norm(placed[:, :3, 3] - eye, axis=1) - sizes.max(axis=1) / 2, 0)
         details = away * self.detail
         far = np.flatnonzero(away > HIDDEN_FROM)
-        if len(far) and self._still.count:
+        if len(far):
             points = (
                 np.einsum("bij,bpj->bpi", placed[far, :3, :3], sizes[far, None] * _SPOTS) + placed[far, None, :3, 3]
             )
@@ -152,37 +179,29 @@ class Raycaster:
                 lifted = eye + np.array([0, 0, height])
                 ways = points - lifted
                 lengths = np.linalg.norm(ways, axis=2)
-                starts = self._relative(lifted, ways.size // 3)
                 directions = (ways / lengths[..., None]).reshape(-1, 3).astype(np.float32)
                 reach = lengths.ravel().astype(np.float32)
-                blocked = self._still.occluded(starts, directions, reach)
-                seen |= ~blocked.reshape(len(far), -1).all(axis=1)
+                hidden = blocked(self._standing.scene.handle, self._relative(lifted), directions, reach, True)
+                seen |= ~hidden.reshape(len(far), -1).all(axis=1)
             details[far[~seen]] = np.maximum(details[far[~seen]], CELLS[-1])
         details[[not self.world.bodies[index].instance for index in poses]] = 0  # lamps are small, and seen from afar
         return list(details)
 
-    def _instances(self, indices: Iterable[int]) -> list[int]:
-        return [self.world.bodies[index].instance for index in indices]
+    def solids(
+        self, times: Mapping[int, float], poses: Mapping[int, NDArray[np.float64]], time: float
+    ) -> dict[int, Solid]:
+        """Bodies with the limbs and colours of their `times`, by their index.
 
-    def _build(self, poses: dict[int, NDArray[np.float64]], times: Sequence[float], time: float) -> Part:
-        shapes = self._placed(poses, times, self._details(poses, time))
-        rotations = np.array([pose[:3, :3] for pose in poses.values()])
-        return Part(shapes, list(poses), self._instances(poses), rotations)
+        The detail of each is that in which it is seen at its (4, 4) pose from the ego vehicle, where that is at `time`.
+        """
+        details = zip(times.items(), self._details(poses, time), strict=True)
+        return {index: self._shapes[index].solid(own, detail) for (index, own), detail in details}
 
-    def _build_still(self) -> Part:
-        """What never moves, and the bodies that rest, in all their detail."""
-        static = self.world.static
-        level = Level(
-            faces=static.faces,
-            classes=static.classes,
-            materials=static.materials,
-            colors=np.ascontiguousarray(static.colors.T),
-            uvs=np.ascontiguousarray(static.uvs.reshape(-1, 6).T),
-            smooth=lambda: corner_normals(static.vertices.T, static.faces.T),
-        )
-        ground = ((static.vertices - self.origin).astype(np.float32), level)
-        resting = self._placed(self._resting, *[[0.0] * len(self._resting)] * 2)
-        return Part([ground, *resting], [-1, *self._resting], [0, *self._instances(self._resting)])
+    def place(self, solids: Mapping[int, Solid], poses: Mapping[int, NDArray[np.float64]]) -> Moment:
+        """What stays, and bodies at their (4, 4) poses."""
+        places = np.array([poses[index][:3] for index in solids]).reshape(-1, 3, 4)
+        places[:, :, 3] -= self.origin
+        return Moment(self._standing, list(solids.values()), list(solids), self._instances(solids), places)
 
     def movers(self, time: float) -> dict[int, NDArray[np.float64]]:
         """(4, 4) poses of the bodies that do not rest, by their index."""
@@ -193,39 +212,32 @@ class Raycaster:
             if left:  # it moves between the samples
                 for index in left:
                     del self._resting[index]
-                self._still = self._build_still()
-                self._moving.clear()
-                self._poses.clear()
+                self._standing = self._stand()
+                self.forget()
             while len(self._poses) >= KEPT_TIMES:
                 del self._poses[next(iter(self._poses))]
             self._poses[time] = {index: pose for index, pose in poses.items() if index not in self._resting}
         return self._poses[time]
 
-    def moment(self, times: Mapping[int, float], time: float) -> Part:
-        """Moving bodies, each at its own time, as `cast` takes them; the ego vehicle is where it is at `time`."""
-        poses = {index: self.world.bodies[index].pose(own) for index, own in times.items()}
-        return self._build(poses, list(times.values()), time)
-
-    def parts(self, time: float, moving: Sequence[Part] | None = None) -> list[Part]:
-        """What stands still, and what moves at this time, or `moving`; only those with any triangle."""
+    def moment(self, time: float) -> Moment:
+        """Everything at a time."""
         time = float(time)
-        if moving is None:
-            poses = self.movers(time)
-            if time not in self._moving:
-                while len(self._moving) >= KEPT_TIMES:
-                    del self._moving[next(iter(self._moving))]
-                self._moving[time] = self._build(poses, [time] * len(poses), time)
-            moving = [self._moving[time]]
-        return [part for part in (self._still, *moving) if part.count]
+        poses = self.movers(time)
+        if time not in self._moments:
+            while len(self._moments) >= KEPT_TIMES:
+                del self._moments[next(iter(self._moments))]
+            self._moments[time] = self.place(self.solids(dict.fromkeys(poses, time), poses, time), poses)
+        return self._moments[time]
 
     def cast(
         self,
         origins: NDArray[np.floating],
         directions: NDArray[np.floating],
         time: float,
-        smooth: bool = False,
         max_distance: float = np.inf,
-        moving: Sequence[Part] | None = None,
+        moment: Moment | None = None,
+        coherent: bool = True,
+        into: Hits | None = None,
     ) -> Hits:
         """The first surface along each ray.
 
@@ -235,79 +247,26 @@ class Raycaster:
             (N, 3), in the world's frame; directions of length 1.  One origin, (3,) or (1, 3), serves all rays.
         time:
             Seconds from the start of the drive.
-        smooth:
-            Also interpolate normals over round surfaces.
         max_distance:
             Metres; what is farther is not hit.
-        moving:
-            Moving bodies from `moment` instead of all at this time.
+        moment:
+            From `place`, instead of everything at this time.
+        coherent:
+            Whether rays that follow each other are alike: those are faster together, others alone.
+        into:
+            Blank ones that are filled, instead of new ones.
         """
+        moment = moment or self.moment(time)
         directions = np.ascontiguousarray(directions, dtype=np.float32)
-        count = len(directions)
-        origins = self._relative(origins, count)
-        parts = self.parts(time, moving)
-        distance = np.empty(count, dtype=np.float32)
-        hits = Hits(
-            distance=distance,
-            class_id=np.full(count, SKY, dtype=np.uint8),
-            instance=np.zeros(count, dtype=np.int32),
-            material=np.zeros(count, dtype=np.uint8),
-            color=np.zeros((3, count), dtype=np.float32).T,
-            normal=np.zeros((3, count), dtype=np.float32).T,
-            smooth=np.zeros((3, count), dtype=np.float32).T,
-            uv=np.zeros((2, count), dtype=np.float32).T,
-            body=np.full(count, -1, dtype=np.int32),
-            face=np.full(count, -1, dtype=np.int32),
-        )
-        for start in range(0, count, BLOCK):
-            block = slice(start, min(start + BLOCK, count))
-            self._cast_block(parts, origins[block], directions[block], hits, block, smooth, max_distance)
+        hits = Hits.blank(len(directions)) if into is None else into
+        reach = np.array([max_distance], dtype=np.float32)
+        starts = self._relative(origins)
+        first_hits(moment.scene.handle, moment.shapes, starts, directions, reach, coherent, hits.columns)
         return hits
 
-    def _relative(self, origins: NDArray[np.floating], count: int) -> NDArray[np.float32]:
+    def _relative(self, origins: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, 3) float32 origins relative to the scene's."""
-        relative = (np.asarray(origins) - self.origin).astype(np.float32)
-        return np.ascontiguousarray(np.broadcast_to(relative, (count, 3)))
-
-    def _cast_block(
-        self,
-        parts: list[Part],
-        origins: NDArray[np.float32],
-        directions: NDArray[np.float32],
-        hits: Hits,
-        block: slice,
-        smooth: bool,
-        max_distance: float,
-    ) -> None:
-        limit = np.full(len(origins), min(max_distance, 1e30), dtype=np.float32)
-        hit_any = np.zeros(len(origins), dtype=bool)
-        offset = 0
-        for part in parts:
-            answer = part.intersect(origins, directions, limit)
-            hit = np.flatnonzero(answer["primID"] >= 0)
-            limit = answer["tfar"]
-            hit_any[hit] = True
-            face = answer["primID"][hit].astype(np.intp)  # once: each look-up would convert it again
-            where: slice | NDArray[np.intp] = block if len(hit) == len(origins) else hit + block.start
-            hits.class_id[where] = part.classes[face]
-            hits.material[where] = part.materials[face]
-            hits.body[where], hits.instance[where] = part.owners(face)
-            hits.face[where] = face + offset
-            second, third = answer["u"][hit], answer["v"][hit]
-            weights = (1 - second - third, second, third)
-            for axis in range(3):
-                hits.color.T[axis][where] = part.colors[axis].take(face)
-            for axis in range(2):
-                hits.uv.T[axis][where] = sum(
-                    weight * part.uvs[2 * corner + axis].take(face) for corner, weight in enumerate(weights)
-                )
-            flat = part.normals(face)
-            away = (flat * directions[hit].T).sum(axis=0) > 0
-            side = np.where(away, np.float32(-1), np.float32(1))
-            hits.normal.T[:, where] = flat * side
-            hits.smooth.T[:, where] = (part.smooth_normals(face, flat, weights) if smooth else flat) * side
-            offset += part.count
-        hits.distance[block] = np.where(hit_any, limit, np.float32(np.inf))
+        return np.asarray(relative(np.atleast_2d(origins), self.origin))
 
     def occluded(
         self,
@@ -315,23 +274,27 @@ class Raycaster:
         directions: NDArray[np.floating],
         time: float,
         max_distance: float = np.inf,
+        coherent: bool = True,
     ) -> NDArray[np.bool_]:
         """(N,) whether anything stands within `max_distance` metres along each ray; arguments as for `cast`."""
-        directions = np.ascontiguousarray(directions, dtype=np.float32)
-        count = max(len(directions), len(np.atleast_2d(origins)))
-        origins = self._relative(origins, count)
-        result = np.zeros(count, dtype=bool)
-        for part in self.parts(time):
-            left = np.flatnonzero(~result) if result.any() else None
-            starts = origins if left is None else origins[left]
-            along = directions if left is None or len(directions) == 1 else directions[left]
-            reach = np.full(len(starts), min(max_distance, 1e30), dtype=np.float32)
-            found = part.occluded(starts, along, reach)
-            if left is None:
-                result = found
-            else:
-                result[left] = found
-        return result
+        reach = np.array([max_distance], dtype=np.float32)
+        along = np.ascontiguousarray(directions, dtype=np.float32)
+        found: NDArray[np.bool_] = blocked(
+            self.moment(time).scene.handle, self._relative(origins), along, reach, coherent
+        )
+        return found
+
+
+def _same(first: Mesh, second: Mesh) -> bool:
+    """Whether two meshes of a body have the same triangles in the same places and colours."""
+    names = ("vertices", "faces", "materials", "colors")
+    pairs = ((getattr(first, name), getattr(second, name)) for name in names)
+    return all(one is other or np.array_equal(one, other) for one, other in pairs)
+
+
+def _with(mesh: Mesh, vertices: NDArray[np.float32]) -> Mesh:
+    """The mesh with its vertices elsewhere."""
+    return Mesh(vertices, mesh.faces, mesh.classes, mesh.materials, mesh.colors, mesh.uvs)
 
 
 def lift(

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from math import cos, sin, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from panoptic_training.synthetic.compiled import compiled, inlined
 
 Array = NDArray[np.float64]
 
@@ -32,6 +35,7 @@ class Bone(IntEnum):
 
 
 BONES = 16
+_PELVIS, _CHEST, _HEAD, _THIGH, _SHIN, _FOOT, _UPPER_ARM, _FOREARM, _TOE = (int(bone) for bone in Bone)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def rest_joints(build: Build) -> Array:
     return joints
 
 
+@compiled
 def turn(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0) -> Array:
     """(3, 3) rotation: roll about x, then pitch about y (positive looks down), then yaw about z; radians."""
     cp, sp, cy, sy, cr, sr = cos(pitch), sin(pitch), cos(yaw), sin(yaw), cos(roll), sin(roll)
@@ -128,33 +133,52 @@ def turn(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0) -> Array:
     )
 
 
+@compiled
 def aim(direction: Array, forward: Array) -> Array:
     """(3, 3) rotation of a bone that hangs down at rest to a direction; its front keeps towards `forward`."""
-    # written out: numpy's cross product of single vectors costs more than all the rest of a stance
-    ux, uy, uz = (-direction).tolist()
-    size = (ux * ux + uy * uy + uz * uz) ** -0.5
-    ux, uy, uz = ux * size, uy * size, uz * size
-    fx, fy, fz = forward.tolist()
-    lx, ly, lz = uy * fz - uz * fy, uz * fx - ux * fz, ux * fy - uy * fx
-    size = (lx * lx + ly * ly + lz * lz) ** -0.5
-    lx, ly, lz = lx * size, ly * size, lz * size
-    return np.array([[ly * uz - lz * uy, lx, ux], [lz * ux - lx * uz, ly, uy], [lx * uy - ly * ux, lz, uz]])
+    up = _unit(-direction)
+    left = _unit(_cross(up, forward))
+    front = _cross(left, up)
+    rotation = np.empty((3, 3))
+    rotation[:, 0], rotation[:, 1], rotation[:, 2] = front, left, up
+    return rotation
 
 
+@compiled
 def bend(root: Array, target: Array, upper: float, lower: float, pole: Array) -> tuple[Array, Array]:
     """Middle joint and end of two bones from `root` that reach for `target` (or as near as they can).
 
     The joint bends towards `pole`.
     """
     way = target - root
-    distance = sqrt(way @ way)
+    distance = sqrt(_dot(way, way))
     direction = way / distance
     distance = min(max(distance, abs(upper - lower) + 1e-3), (upper + lower) * 0.9995)
     along = (upper**2 - lower**2 + distance**2) / (2 * distance)
-    side = pole - (pole @ direction) * direction
-    side /= sqrt(side @ side)
+    side = _unit(pole - _dot(pole, direction) * direction)
     joint = root + along * direction + sqrt(max(upper**2 - along**2, 0.0)) * side
     return joint, root + distance * direction
+
+
+@inlined
+def _dot(first: Array, second: Array) -> float:
+    return float(first[0] * second[0] + first[1] * second[1] + first[2] * second[2])
+
+
+@inlined
+def _unit(vector: Array) -> Array:
+    return vector / sqrt(_dot(vector, vector))
+
+
+@inlined
+def _cross(first: Array, second: Array) -> Array:
+    (ax, ay, az), (bx, by, bz) = first, second
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
+@inlined
+def _turned(rotation: Array, vector: Array) -> Array:
+    return np.array([_dot(rotation[0], vector), _dot(rotation[1], vector), _dot(rotation[2], vector)])
 
 
 def stance(
@@ -183,39 +207,67 @@ def stance(
     """
     rotations, joints = np.empty((BONES, 3, 3)), np.zeros((BONES, 3))
     rotations[3] = np.eye(3)
-    rest = rest_joints(build)
     rotations[Bone.PELVIS], joints[Bone.PELVIS] = pelvis
     rotations[Bone.CHEST], rotations[Bone.HEAD] = chest, head
-    joints[Bone.CHEST] = joints[Bone.PELVIS] + pelvis[0] @ (rest[Bone.CHEST] - rest[Bone.PELVIS])
-    joints[Bone.HEAD] = joints[Bone.CHEST] + chest @ (rest[Bone.HEAD] - rest[Bone.CHEST])
-    thigh, shin = build.hip - build.knee, build.knee - build.ankle
-    forward = pelvis[0][:, 0]
-    for side in (0, 1):
-        hip = joints[Bone.PELVIS] + pelvis[0] @ (rest[Bone.THIGH + side] - rest[Bone.PELVIS])
-        sole, pitch = feet[side]
-        foot = turn(pitch)
-        ankle = sole + foot @ np.array([0.0, 0.0, build.ankle])
-        knee, reached = bend(hip, ankle, thigh, shin, forward + np.array([0, 0, 0.05]))
-        rotations[Bone.THIGH + side], joints[Bone.THIGH + side] = aim(knee - hip, forward), hip
-        rotations[Bone.SHIN + side], joints[Bone.SHIN + side] = aim(reached - knee, forward), knee
-        rotations[Bone.FOOT + side], joints[Bone.FOOT + side] = foot, sole + (reached - ankle)
-        ball = joints[Bone.FOOT + side] + foot[:, 0] * build.ball
-        # toes stay flat on the ground while the heel rises
-        lifted = min(max(ball[2] / 0.08, 0.0), 1.0) if pitch > 0 else 1.0
-        rotations[Bone.TOE + side], joints[Bone.TOE + side] = turn(pitch * lifted), ball
-        shoulder = joints[Bone.CHEST] + chest @ (rest[Bone.UPPER_ARM + side] - rest[Bone.CHEST])
-        front = chest[:, 0] - 0.2 * chest[:, 2]
-        if arms is not None:
-            upper, lower = arms[side]
-            elbow = shoulder + build.upper_arm * upper / np.linalg.norm(upper)
-        else:
-            assert hands is not None
-            outwards = np.array([-0.3, 0.5 if side == 0 else -0.5, -0.8])
-            elbow, wrist = bend(shoulder, hands[side], build.upper_arm, build.forearm, outwards)
-            upper, lower = elbow - shoulder, wrist - elbow
-        rotations[Bone.UPPER_ARM + side], joints[Bone.UPPER_ARM + side] = aim(upper, front), shoulder
-        rotations[Bone.FOREARM + side], joints[Bone.FOREARM + side] = aim(lower, front + np.array([0, 0, 0.3])), elbow
+    wrists = np.zeros((2, 3)) if hands is None else np.array(hands)
+    directions = np.zeros((2, 2, 3)) if arms is None else np.array(arms)
+    (left, left_pitch), (right, right_pitch) = feet
+    pitches = np.array([left_pitch, right_pitch])
+    _solve(
+        rotations, joints, _lengths(build), rest_joints(build), left, right, pitches, directions, wrists, arms is None
+    )
     return Stance(rotations, joints)
+
+
+@lru_cache(maxsize=1024)
+def _lengths(build: Build) -> tuple[float, ...]:
+    """Of thigh, shin, ankle, ball of the foot, upper arm and forearm."""
+    thigh, shin = build.hip - build.knee, build.knee - build.ankle
+    return thigh, shin, build.ankle, build.ball, build.upper_arm, build.forearm
+
+
+@compiled
+def _solve(
+    rotations: Any,
+    joints: Any,
+    lengths: Any,
+    rest: Any,
+    left: Any,
+    right: Any,
+    pitches: Any,
+    directions: Any,
+    wrists: Any,
+    reaching: bool,
+) -> None:
+    """Fill in all bones but those of the trunk, whose rotations are given, as is where the pelvis is."""
+    thigh, shin, ankle_height, ball_ahead, upper_arm, forearm = lengths
+    pelvis, chest = rotations[_PELVIS], rotations[_CHEST]
+    joints[_CHEST] = joints[_PELVIS] + _turned(pelvis, rest[_CHEST] - rest[_PELVIS])
+    joints[_HEAD] = joints[_CHEST] + _turned(chest, rest[_HEAD] - rest[_CHEST])
+    forward, front = pelvis[:, 0].copy(), chest[:, 0] - 0.2 * chest[:, 2]
+    for side in range(2):
+        hip = joints[_PELVIS] + _turned(pelvis, rest[_THIGH + side] - rest[_PELVIS])
+        sole, foot = left if side == 0 else right, turn(pitches[side], 0.0, 0.0)
+        ankle = sole + foot[:, 2] * ankle_height
+        knee, reached = bend(hip, ankle, thigh, shin, forward + np.array([0.0, 0.0, 0.05]))
+        rotations[_THIGH + side], joints[_THIGH + side] = aim(knee - hip, forward), hip
+        rotations[_SHIN + side], joints[_SHIN + side] = aim(reached - knee, forward), knee
+        rotations[_FOOT + side], joints[_FOOT + side] = foot, sole + (reached - ankle)
+        ball = joints[_FOOT + side] + foot[:, 0] * ball_ahead
+        # toes stay flat on the ground while the heel rises
+        lifted = min(max(ball[2] / 0.08, 0.0), 1.0) if pitches[side] > 0 else 1.0
+        rotations[_TOE + side], joints[_TOE + side] = turn(pitches[side] * lifted, 0.0, 0.0), ball
+        shoulder = joints[_CHEST] + _turned(chest, rest[_UPPER_ARM + side] - rest[_CHEST])
+        if reaching:
+            outwards = np.array([-0.3, 0.5 if side == 0 else -0.5, -0.8])
+            elbow, wrist = bend(shoulder, wrists[side], upper_arm, forearm, outwards)
+            upper, lower = elbow - shoulder, wrist - elbow
+        else:
+            upper, lower = directions[side, 0], directions[side, 1]
+            elbow = shoulder + upper_arm * _unit(upper)
+        rotations[_UPPER_ARM + side], joints[_UPPER_ARM + side] = aim(upper, front), shoulder
+        rotations[_FOREARM + side] = aim(lower, front + np.array([0.0, 0.0, 0.3]))
+        joints[_FOREARM + side] = elbow
 
 
 def stride_length(build: Build) -> float:

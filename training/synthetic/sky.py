@@ -6,10 +6,13 @@ of a road camera's sky, not radiometry.  All values are linear R, G, B; a white,
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.compiled import inlined
 from panoptic_training.synthetic.scene import Weather
 from panoptic_training.synthetic.textures import noise
 
@@ -47,6 +50,8 @@ class Sky:
         (3,) float32, light of the whole dome on a surface that faces up, and what the ground throws back up.
     haze:
         (3,) float32, colour of distant air.
+    dome, soft:
+        (HEIGHT, WIDTH, 3) float32, its radiance, and what a rough surface mirrors of it, for `look`.
     """
 
     def __init__(self, weather: Weather) -> None:
@@ -64,8 +69,8 @@ class Sky:
         self.sun = (light * 1.55 * (1 - thick) * (1 - 0.8 * mist)).astype(np.float32)
         grey = np.float32(zenith.mean() * 0.9 + light.mean() * 0.5 * max(np.sin(elevation), 0.0))
         cloud_color = (0.86 * grey * np.array([0.97, 1.0, 1.05]) + 0.14 * away).astype(np.float32)
-        self._dome = self._paint(zenith, away, below, light, cloud_color, cover, thick, mist)
-        self._soft = cv2.blur(self._dome, (41, 41), borderType=cv2.BORDER_REFLECT)
+        self.dome = self._paint(zenith, away, below, light, cloud_color, cover, thick, mist)
+        self.soft = np.asarray(cv2.blur(self.dome, (41, 41), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
         self.overhead, self.haze = self._integrate()
         # In a street much of the dome's light comes off walls and leaves: it is paler than the dome.
         self.overhead = (0.55 * self.overhead + 0.45 * self.overhead.mean()).astype(np.float32)
@@ -143,24 +148,30 @@ class Sky:
     def _integrate(self) -> tuple[Color, Color]:
         """Light on a surface that faces up, and the mean colour close above the horizon."""
         elevation = np.linspace(BOTTOM, np.pi / 2, HEIGHT)
-        rows = np.minimum(self._dome, 3.0).mean(axis=1)  # the sun itself counts apart
+        rows = np.minimum(self.dome, 3.0).mean(axis=1)  # the sun itself counts apart
         above = elevation > 0
         weight = np.sin(elevation) * np.cos(elevation) * above
         overhead = (rows * weight[:, None]).sum(axis=0) / weight.sum()
         low = (elevation > 0) & (elevation < 0.09)
         return overhead.astype(np.float32), rows[low].mean(axis=0).astype(np.float32)
 
-    def look(self, directions: NDArray[np.float32], soft: bool = False) -> NDArray[np.float32]:
-        """(3, N) radiance of the dome along (3, N) directions; `soft` as a rough surface mirrors it."""
-        x, y, z = directions
-        elevation = np.arcsin(np.clip(z, -1, 1))
-        rows = (elevation - np.float32(BOTTOM)) * np.float32((HEIGHT - 1) / (np.pi / 2 - BOTTOM))
-        columns = np.mod(np.arctan2(y, x), np.float32(2 * np.pi)) * np.float32(WIDTH / (2 * np.pi)) - np.float32(0.5)
-        picture = self._soft if soft else self._dome
-        count = len(rows)
-        shape = (-(-count // 1024), 1024)  # OpenCV takes no picture of 32768 rows
-        where = np.zeros((2, shape[0] * shape[1]), dtype=np.float32)
-        where[0, :count], where[1, :count] = columns, np.maximum(rows, 0)
-        across, up = where.reshape(2, *shape)
-        looked = cv2.remap(picture, across, up, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        return np.ascontiguousarray(looked.reshape(-1, 3)[:count].T)
+
+@inlined
+def look(dome: Any, x: Any, y: Any, z: Any) -> Any:
+    """Radiance of a dome along a direction: red, green, blue."""
+    elevation = np.arcsin(min(max(z, np.float32(-1)), np.float32(1)))
+    row = (elevation - np.float32(BOTTOM)) * np.float32((HEIGHT - 1) / (np.pi / 2 - BOTTOM))
+    row = min(max(row, np.float32(0)), np.float32(HEIGHT - 1))
+    column = np.arctan2(y, x) * np.float32(WIDTH / (2 * np.pi)) - np.float32(0.5)
+    low, left = int(row), int(np.floor(column))
+    up, right = row - np.float32(low), column - np.float32(left)
+    high = min(low + 1, HEIGHT - 1)
+    first, second = left % WIDTH, (left + 1) % WIDTH
+    a, b = (np.float32(1) - up) * (np.float32(1) - right), (np.float32(1) - up) * right
+    c, d = up * (np.float32(1) - right), up * right
+    near, beside, over, across = dome[low, first], dome[low, second], dome[high, first], dome[high, second]
+    return (
+        a * near[0] + b * beside[0] + c * over[0] + d * across[0],
+        a * near[1] + b * beside[1] + c * over[1] + d * across[1],
+        a * near[2] + b * beside[2] + c * over[2] + d * across[2],
+    )

@@ -8,24 +8,53 @@ multiply the surface's albedo; their mean is one, so that far away the surface h
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.compiled import inlined
 from panoptic_training.synthetic.mesh import Material
 
 SIZE = 256  # texels a side of the fine tile
 LEVELS = 7
 COARSE_SIZE = 128
+SPOTS, SPOT_PERIOD = 512, 40.0  # texels a side of the puddles' tile, and its metres
 UNIT = 96.0  # of the stored bytes stand for a factor of one
 Tile = NDArray[np.float32]
+
+
+class TextureTables(NamedTuple):
+    """What `factors` and `spot` look up.
+
+    Attributes
+    ----------
+    starts, texels:
+        (LEVELS,) first of each level's (T, 3) uint8 texels, which lie by material, row and column; `UNIT` is one.
+    per_texel, per_coarse:
+        (materials,) texels in a metre of the fine and of the coarse tiles.
+    coarse:
+        (materials, COARSE_SIZE, COARSE_SIZE) uint8.
+    spots:
+        (SPOTS, SPOTS) float32.
+    """
+
+    starts: NDArray[np.int64]
+    texels: NDArray[np.uint8]
+    per_texel: NDArray[np.float32]
+    coarse: NDArray[np.uint8]
+    per_coarse: NDArray[np.float32]
+    spots: NDArray[np.float32]
 
 
 class Textures:
     """Tiles of every material, seeded.
 
-    `factor` gives what multiplies the albedo, `coarse` a slow pattern in [0, 1] of its own for puddles and dirt.
+    Attributes
+    ----------
+    tables:
+        For `factors`, which gives what multiplies the albedo, and `spot`, a slow pattern for puddles.
     """
 
     def __init__(self, seed: int) -> None:
@@ -45,53 +74,47 @@ class Textures:
                 [_stored(cv2.resize(tile, (SIZE >> k, SIZE >> k), interpolation=cv2.INTER_AREA)) for k in range(LEVELS)]
             )
             coarse[material] = _stored(np.exp(contrast * noise(rng, COARSE_SIZE, 3, 4)))
-        self._starts = np.cumsum([0, *(count * (SIZE >> k) ** 2 for k in range(LEVELS - 1))]).astype(np.int32)
-        flat = np.concatenate([np.stack([tiles[k] for tiles in levels]).reshape(-1, 3) for k in range(LEVELS)])
-        self._planes = [np.ascontiguousarray(flat[:, channel]) for channel in range(3)]
-        self._coarse = coarse.ravel()
-        self._per_texel = (SIZE / periods).astype(np.float32)
-        self._per_coarse = (COARSE_SIZE / coarse_periods).astype(np.float32)
-        spots = noise(rng, 512, 4, 5)
+        spots = noise(rng, SPOTS, 4, 5)
         order = np.empty(spots.size, dtype=np.float32)
         order[spots.ravel().argsort()] = np.linspace(0, 1, spots.size, dtype=np.float32)
-        self._spots = order.reshape(spots.shape)
+        self.tables = TextureTables(
+            starts=np.cumsum([0, *(count * (SIZE >> k) ** 2 for k in range(LEVELS - 1))]),
+            texels=np.concatenate([np.stack([tiles[k] for tiles in levels]).reshape(-1, 3) for k in range(LEVELS)]),
+            per_texel=(SIZE / periods).astype(np.float32),
+            coarse=coarse,
+            per_coarse=(COARSE_SIZE / coarse_periods).astype(np.float32),
+            spots=order.reshape(spots.shape),
+        )
 
-    def factor(
-        self,
-        material: NDArray[np.uint8],
-        u: NDArray[np.float32],
-        v: NDArray[np.float32],
-        footprint: NDArray[np.float32],
-    ) -> list[NDArray[np.float32]]:
-        """Red, green and blue factors of the albedo, (N,) each.
 
-        Parameters
-        ----------
-        material, u, v:
-            (N,); texture coordinates in metres.
-        footprint:
-            (N,) metres on the surface that one pixel covers: finer detail is left out.
-        """
-        scale = self._per_texel[material]
-        level = np.log2(np.maximum(footprint * scale, np.float32(1))).astype(np.int32)
-        np.minimum(level, LEVELS - 1, out=level)
-        column = (np.floor(u * scale).astype(np.int32) & (SIZE - 1)) >> level
-        row = (np.floor(v * scale).astype(np.int32) & (SIZE - 1)) >> level
-        side = np.int32(SIZE) >> level
-        index = (self._starts[level] + (material * side + row) * side + column).astype(np.intp)
-        scale = self._per_coarse[material]
-        slow = (np.floor(v * scale).astype(np.int32) & (COARSE_SIZE - 1)) * COARSE_SIZE
-        slow += np.floor(u * scale).astype(np.int32) & (COARSE_SIZE - 1)
-        slow += material.astype(np.int32) * (COARSE_SIZE * COARSE_SIZE)
-        patch = self._coarse.take(slow) * np.float32(1 / UNIT / UNIT)
-        return [plane.take(index) * patch for plane in self._planes]
+@inlined
+def factors(tables: Any, material: Any, u: Any, v: Any, footprint: Any) -> Any:
+    """Red, green and blue factors of the albedo at a point.
 
-    def spots(self, x: NDArray[np.float32], y: NDArray[np.float32], period: float = 40.0) -> NDArray[np.float32]:
-        """(N,) in [0, 1], equally often each: smooth spots on the ground, as puddles lie."""
-        scale = np.float32(512 / period)
-        index = (np.floor(y * scale).astype(np.int32) & 511) * 512 + (np.floor(x * scale).astype(np.int32) & 511)
-        result: NDArray[np.float32] = self._spots.ravel().take(index)
-        return result
+    Parameters
+    ----------
+    u, v:
+        Texture coordinates in metres.
+    footprint:
+        Metres on the surface that one pixel covers: finer detail is left out.
+    """
+    scale = tables.per_texel[material]
+    level = min(int(np.log2(max(footprint * scale, np.float32(1)))), LEVELS - 1)
+    column = (int(np.floor(u * scale)) & (SIZE - 1)) >> level
+    row = (int(np.floor(v * scale)) & (SIZE - 1)) >> level
+    side = SIZE >> level
+    texel = tables.texels[tables.starts[level] + (material * side + row) * side + column]
+    scale = tables.per_coarse[material]
+    row, column = int(np.floor(v * scale)) & (COARSE_SIZE - 1), int(np.floor(u * scale)) & (COARSE_SIZE - 1)
+    patch = tables.coarse[material, row, column] * np.float32(1 / UNIT / UNIT)
+    return texel[0] * patch, texel[1] * patch, texel[2] * patch
+
+
+@inlined
+def spot(tables: Any, x: Any, y: Any) -> Any:
+    """In [0, 1], equally often each: smooth spots on the ground, as puddles lie."""
+    scale = np.float32(SPOTS / SPOT_PERIOD)
+    return tables.spots[int(np.floor(y * scale)) & (SPOTS - 1), int(np.floor(x * scale)) & (SPOTS - 1)]
 
 
 def noise(rng: np.random.Generator, size: int, lowest: int, octaves: int, gain: float = 0.55) -> Tile:

@@ -13,10 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_training.synthetic.ground_plan import (
+    clip_triangles,
+    cross_sections,
+    entered,
+    majority,
+    on_ground,
+    paint_box,
+    stamp_triangles,
+)
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.raycast import Raycaster
 from panoptic_training.synthetic.scene import World
-from panoptic_training.synthetic.truth import MeshWorld, ObjectTruth, objects_near
+from panoptic_training.synthetic.truth import MeshWorld, objects_near
 
 OBSTACLE_BOTTOM, OBSTACLE_TOP = 0.3, 2.5  # metres above the ground
 GROUND_CLASSES = (6, 7, 8, 9, 10, 22)  # Cityscapes: ground, road, sidewalk, parking, rail track, terrain
@@ -107,7 +116,7 @@ class TopViewTruth:
             (4, 4) pose of the frame that the grid is parallel to (``odom``); the world's own (``map``) if None.  Only
             its place and heading count: the grid is level.
         """
-        place = _level(np.eye(4) if world_from_frame is None else world_from_frame)
+        place = on_ground(np.eye(4) if world_from_frame is None else world_from_frame)
         ego = self.world.ego_pose(time)[:2, 3]
         middle = (ego - place[:2, 2]) @ place[:2, :2]
         first = np.floor(middle / self.cell).astype(int) - self.count // 2
@@ -174,17 +183,9 @@ class TopViewTruth:
         for normal, offset in bounds:
             triangles, kept = clip_triangles(triangles, normal, offset)
             classes = classes[kept]
-        coarse = SUPERSAMPLING // GROUND_SAMPLING
-        for points, owner in sample_triangles(triangles, fine):
-            own = (points[:, :2] - place[:2, 2]) @ place[:2, :2]
-            cells = np.floor((own - origin) / fine).astype(int)
-            inside = ((cells >= 0) & (cells < count)).all(axis=1)
-            cells, above, owner = cells[inside], points[inside, 2], owner[inside]
-            base = height[cells[:, 1] // coarse, cells[:, 0] // coarse]
-            above = above - np.where(np.isfinite(base), base, lowest)
-            is_obstacle = (above > OBSTACLE_BOTTOM) & (above < OBSTACLE_TOP)
-            cells, owner = cells[is_obstacle], owner[is_obstacle]
-            stands[cells[:, 1], cells[:, 0]] = classes[owner]
+        base = np.where(np.isfinite(height), height, np.float32(lowest))
+        to_grid = np.concatenate([place[:2, :2].T, -(place[:2, 2] @ place[:2, :2] + origin)[:, None]], axis=1)
+        stamp_triangles(stands, triangles, classes, to_grid, fine, base, (OBSTACLE_BOTTOM, OBSTACLE_TOP))
         level = float(np.median(seen)) if seen.size else 0.0
         votes = np.sum([self._votes(origin, place, level + above) for above in OUTLINES], axis=0)
         indoors = cv2.medianBlur((votes > 2 * len(OUTLINES)).astype(np.uint8), 5) > 0
@@ -211,175 +212,12 @@ class TopViewTruth:
             ],
             axis=1,
         )
-        ends = _cross_sections(own, cut[:, :, 2] - level) / self.cell
+        ends = cross_sections(own, cut[:, :, 2] - level) / self.cell
         votes = np.zeros((self.count, self.count), dtype=np.uint8)
         for axis in (0, 1):
-            inside = _entered(ends[..., axis], ends[..., 1 - axis], -np.sign(facing[:, axis]), self.count)
+            inside = entered(ends[..., axis], ends[..., 1 - axis], -np.sign(facing[:, axis]), self.count)
             votes += (inside if axis == 0 else inside.swapaxes(1, 2)).sum(axis=0, dtype=np.uint8)
         return votes
-
-
-def _cross_sections(corners: NDArray[np.floating], over: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(T, 2, 2) the ends of the lines in which triangles cross a level.
-
-    Parameters
-    ----------
-    corners:
-        (T, 3, 2) on the ground.
-    over:
-        (T, 3) their heights over the level; each triangle has one below and one that is not.
-    """
-    above = over >= 0
-    # Turned so that the corner that is alone on its side comes first.
-    alone = np.where(above.sum(axis=1) == 1, above.argmax(axis=1), (~above).argmax(axis=1))
-    order = (alone[:, None] + np.arange(3)) % 3
-    turned = np.take_along_axis(corners, order[:, :, None], axis=1).astype(np.float64)
-    height = np.take_along_axis(over, order, axis=1).astype(np.float64)
-    share = height[:, :1] / (height[:, :1] - height[:, 1:])
-    ends: NDArray[np.float64] = turned[:, :1] + share[:, :, None] * (turned[:, 1:] - turned[:, :1])
-    return ends
-
-
-def _entered(
-    along: NDArray[np.float64], across: NDArray[np.float64], steps: NDArray[np.floating], count: int
-) -> NDArray[np.bool_]:
-    """(2, N, N) whether a line along each row of cells is inside at each cell, counted from either end.
-
-    Parameters
-    ----------
-    along, across:
-        (T, 2) the ends of walls, in cells.
-    steps:
-        (T,) 1 where a line that goes up along the row enters, -1 where it leaves.
-    """
-    # The rows whose middle a wall crosses.
-    low, high = np.sort(across, axis=1).T
-    start = np.clip(np.ceil(low - 0.5), 0, count).astype(int)
-    stop = np.clip(np.ceil(high - 0.5), 0, count).astype(int)
-    number = stop - start
-    wall = np.repeat(np.arange(len(number)), number)
-    row = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number) + start[wall]
-    share = (row + 0.5 - across[wall, 0]) / (across[wall, 1] - across[wall, 0])
-    place = along[wall, 0] + share * (along[wall, 1] - along[wall, 0])
-    column = np.clip(np.ceil(place - 0.5), 0, count).astype(int)
-    changes = np.zeros((count, count + 1))
-    np.add.at(changes, (row, column), steps[wall])
-    depth = np.cumsum(changes, axis=1)
-    return np.stack([depth[:, :-1] > 0, depth[:, :-1] - depth[:, -1:] > 0])
-
-
-def paint_box(
-    stands: NDArray[np.int32],
-    thing: ObjectTruth,
-    origin: NDArray[np.float64],
-    fine: float,
-    place: NDArray[np.float64],
-) -> None:
-    """Write a thing's id to the samples (M, M) whose middle lies in the ground plan of its box."""
-    level = _level(thing.pose)
-    turn = place[:2, :2].T @ level[:2, :2]
-    middle = (level[:2, 2] - place[:2, 2]) @ place[:2, :2] - origin
-    half = np.array(thing.size[:2]) / 2
-    reach = np.abs(turn) @ half
-    first = np.maximum(np.floor((middle - reach) / fine).astype(int), 0)
-    last = np.minimum(np.ceil((middle + reach) / fine).astype(int) + 1, stands.shape[0])
-    if (first >= last).any():
-        return
-    x, y = ((np.arange(first[axis], last[axis]) + 0.5) * fine - middle[axis] for axis in (0, 1))
-    own_x = x[None] * turn[0, 0] + y[:, None] * turn[1, 0]
-    own_y = x[None] * turn[0, 1] + y[:, None] * turn[1, 1]
-    inside = (np.abs(own_x) <= half[0]) & (np.abs(own_y) <= half[1])
-    stands[first[1] : last[1], first[0] : last[0]][inside] = thing.id
-
-
-def majority(values: NDArray[np.int32], fineness: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """For each cell of `fineness` samples a side, the share that is not 0, and the value that most of those have.
-
-    Parameters
-    ----------
-    values:
-        (N * fineness, N * fineness).
-    """
-    count = values.shape[0] // fineness
-    cells = values.reshape(count, fineness, count, fineness).swapaxes(1, 2).reshape(count * count, -1)
-    filled = cells != 0
-    winner = cells[:, 0].copy()
-    mixed = np.flatnonzero((cells != cells[:, :1]).any(axis=1))
-    chosen = cells[mixed]
-    votes = (chosen[:, :, None] == chosen[:, None, :]).sum(axis=2) * (chosen != 0)
-    winner[mixed] = chosen[np.arange(len(mixed)), votes.argmax(axis=1)]
-    share = filled.mean(axis=1, dtype=np.float32)
-    return share.reshape(count, count), winner.reshape(count, count)
-
-
-def clip_triangles(
-    triangles: NDArray[np.float32], normal: NDArray[np.float64], offset: float
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The parts of triangles where ``normal · x >= offset``, and the index of the triangle that each is a part of.
-
-    Parameters
-    ----------
-    triangles:
-        (T, 3, 3) corners.
-    """
-    over = triangles @ normal.astype(np.float32) - np.float32(offset)
-    inside = (over >= 0).sum(axis=1)
-    whole = np.flatnonzero(inside == 3)
-    parts, owners = [triangles[whole]], [whole]
-    for kept in (1, 2):
-        cut = np.flatnonzero(inside == kept)
-        # Turned so that the corner that is alone on its side comes first.
-        alone = (over[cut] >= 0).argmax(axis=1) if kept == 1 else (over[cut] < 0).argmax(axis=1)
-        order = (alone[:, None] + np.arange(3)) % 3
-        corner = np.take_along_axis(triangles[cut], order[:, :, None], axis=1)
-        height = np.take_along_axis(over[cut], order, axis=1)
-        shares = height[:, :1] / (height[:, :1] - height[:, 1:])
-        ends = corner[:, :1] + shares[:, :, None] * (corner[:, 1:] - corner[:, :1])
-        if kept == 1:
-            parts.append(np.stack([corner[:, 0], ends[:, 0], ends[:, 1]], axis=1))
-            owners.append(cut)
-        else:
-            parts.append(np.stack([ends[:, 0], corner[:, 1], corner[:, 2]], axis=1))
-            parts.append(np.stack([ends[:, 0], corner[:, 2], ends[:, 1]], axis=1))
-            owners += [cut, cut]
-    return np.concatenate(parts), np.concatenate(owners)
-
-
-def sample_triangles(
-    triangles: NDArray[np.float32], spacing: float, block: int = 1 << 21
-) -> list[tuple[NDArray[np.float32], NDArray[np.intp]]]:
-    """Points on triangles no farther apart than `spacing`, and the triangle of each, in blocks.
-
-    Parameters
-    ----------
-    triangles:
-        (T, 3, 3) corners.
-    block:
-        About how many points to make at once.
-    """
-    if not len(triangles):
-        return []
-    # Turned so that the shortest edge comes second: the triangle is then a fan of long lines from its first corner.
-    shortest = np.linalg.norm(np.roll(triangles, -2, axis=1) - np.roll(triangles, -1, axis=1), axis=2).argmin(axis=1)
-    order = (shortest[:, None] + np.arange(3)) % 3
-    first, second, third = np.moveaxis(np.take_along_axis(triangles, order[:, :, None], axis=1), 1, 0)
-    along = np.maximum(np.linalg.norm(second - first, axis=1), np.linalg.norm(third - first, axis=1))
-    # Powers of two, so that many triangles have the same lattice and are sampled at once.
-    n, m = (
-        2 ** np.ceil(np.log2(np.maximum(length / spacing, 1))).astype(int)
-        for length in (along, np.linalg.norm(third - second, axis=1))
-    )
-    made = []
-    for steps, fans in np.unique(np.stack([n, m], axis=1), axis=0):
-        of_size = np.flatnonzero((n == steps) & (m == fans))
-        u, v = (grid.ravel() for grid in np.meshgrid(np.linspace(0, 1, steps + 1), np.linspace(0, 1, fans + 1)))
-        weights = np.stack([1 - u, u * (1 - v), u * v], axis=1).astype(np.float32)
-        each = max(1, block // len(weights))
-        for start in range(0, len(of_size), each):
-            chosen = of_size[start : start + each]
-            corners = np.stack([first[chosen], second[chosen], third[chosen]], axis=1)
-            made.append(((weights @ corners).reshape(-1, 3), np.repeat(chosen, len(weights))))
-    return made
 
 
 def _part(mesh: Mesh, chosen: NDArray[np.bool_]) -> Mesh:
@@ -392,10 +230,3 @@ def _part(mesh: Mesh, chosen: NDArray[np.bool_]) -> Mesh:
         mesh.colors[chosen],
         mesh.uvs[chosen],
     )
-
-
-def _level(pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, 3) in the plane: the place and heading of a pose (4, 4)."""
-    yaw = np.arctan2(pose[1, 0], pose[0, 0])
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    return np.array([[cos, -sin, pose[0, 3]], [sin, cos, pose[1, 3]], [0, 0, 1]])

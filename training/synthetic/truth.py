@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from panoptic_ros.segmentation import INSTANCE_DIVISOR
 from panoptic_training.synthetic.camera import Intrinsics
+from panoptic_training.synthetic.detail import shapes_of
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.scene import Body, Weather, World
+from panoptic_training.synthetic.tracing import blocked
 
 NEAR = 0.05  # metres before the camera; what is nearer cannot be projected
+DETAIL = 0.5  # pixels: what looks smaller does not count when a thing is looked at alone
 RAYS_ALONE = 4096  # at most, to count the pixels of one thing; it is then counted on a coarser lattice of pixels
 
 
@@ -140,19 +141,31 @@ class ViewTruth:
         """
         values, counts = np.unique(ids, return_counts=True)
         pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        bodies = self.world.bodies
+        visible = np.array([pixels.get(body.class_id * INSTANCE_DIVISOR + body.instance, 0) for body in bodies])
         found = []
-        for body in filter(lambda body: body.instance, self.world.bodies):
-            truth = object_of(body, time)
-            visible = pixels.get(truth.id, 0)
-            if not visible and np.linalg.norm(truth.center - world_from_optical[:3, 3]) > self.reach:
-                continue
+        things = np.array([body.instance > 0 for body in bodies], dtype=bool)
+        chosen = things & ((visible > 0) | self._may_be_seen(world_from_optical, time))
+        for index in np.flatnonzero(chosen).tolist():
+            truth, seen = object_of(bodies[index], time), int(visible[index])
             window, truncated = self._window(truth, world_from_optical)
-            if window is None and not visible:
+            if window is None and not seen:
                 continue
-            alone = 0 if window is None else self._alone(body, time, world_from_optical, window)
-            if alone or visible:
-                found.append(SeenObject(truth, visible, max(alone, visible), truncated))
+            alone = 0 if window is None else self._alone(index, truth, time, world_from_optical, window)
+            if alone or seen:
+                found.append(SeenObject(truth, seen, max(alone, seen), truncated))
         return tuple(sorted(found, key=lambda one: one.truth.instance))
+
+    def _may_be_seen(self, world_from_optical: NDArray[np.float64], time: float) -> NDArray[np.bool_]:
+        """(bodies,) whether the middle of each is in reach and some of it before the camera."""
+        if not len(self.world.bodies):
+            return np.zeros(0, dtype=bool)
+        poses = np.stack([body.pose(time) for body in self.world.bodies])
+        sizes = np.array([body.size for body in self.world.bodies])
+        away = poses[:, :3, 3] + poses[:, :3, 2] * (sizes[:, 2:] / 2) - world_from_optical[:3, 3]
+        before = away @ world_from_optical[:3, 2] > NEAR - np.linalg.norm(sizes, axis=1) / 2
+        near: NDArray[np.bool_] = (np.linalg.norm(away, axis=1) <= self.reach) & before
+        return near
 
     def _window(
         self, truth: ObjectTruth, world_from_optical: NDArray[np.float64]
@@ -184,20 +197,26 @@ class ViewTruth:
         return (rows, columns), not within
 
     def _alone(
-        self, body: Body, time: float, world_from_optical: NDArray[np.float64], window: tuple[slice, slice]
+        self,
+        index: int,
+        truth: ObjectTruth,
+        time: float,
+        world_from_optical: NDArray[np.float64],
+        window: tuple[slice, slice],
     ) -> int:
         """The pixels that a body has alone in the world."""
         rows, columns = window
         size = (rows.stop - rows.start) * (columns.stop - columns.start)
         stride = max(1, int(np.ceil(np.sqrt(size / RAYS_ALONE))))
         rays = self.intrinsics.rays()[rows.start : rows.stop : stride, columns.start : columns.stop : stride]
-        body_from_optical = np.linalg.inv(body.pose(time)) @ world_from_optical
-        directions: NDArray[np.float32] = rays.reshape(-1, 3) @ body_from_optical[:3, :3].T.astype(np.float32)
-        origins = np.broadcast_to(body_from_optical[:3, 3].astype(np.float32), directions.shape)
-        # Without the tables of a Raycaster, which would take ten times as long to make.
-        mesh, scene = body.mesh(time), EmbreeScene(robust=True)
-        TriangleMesh(scene=scene, vertices=np.ascontiguousarray(mesh.vertices), indices=mesh.faces)
-        hit = scene.run(np.ascontiguousarray(origins), directions, query="OCCLUDED") >= 0
+        body_from_optical = np.linalg.inv(truth.pose) @ world_from_optical
+        away = np.linalg.norm(truth.center - world_from_optical[:3, 3]) - np.linalg.norm(truth.size) / 2
+        detail = float(max(away, 0.0)) * DETAIL * self.intrinsics.pixel_angle
+        solid = shapes_of(self.world)[index].solid(time, detail)
+        directions = rays.reshape(-1, 3) @ body_from_optical[:3, :3].T.astype(np.float32)
+        origin = body_from_optical[None, :3, 3].astype(np.float32)
+        reach = np.full(1, np.inf, dtype=np.float32)
+        hit = blocked(solid.scene.handle, origin, np.ascontiguousarray(directions), reach, True)
         return int(np.count_nonzero(hit)) * stride * stride
 
 
