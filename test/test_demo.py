@@ -36,8 +36,8 @@ from panoptic_ros.bags import BagWriter  # noqa: E402
 from panoptic_ros.messages import BagMessageTypes  # noqa: E402
 from panoptic_ros.recording import Recording  # noqa: E402
 from panoptic_training.synthetic.bag import LATCHED  # noqa: E402
-from panoptic_training.synthetic.production import DrivePlan  # noqa: E402
 from panoptic_training.synthetic.mounts import CameraMount, Lens, LidarMount  # noqa: E402
+from panoptic_training.synthetic.production import DrivePlan  # noqa: E402
 from panoptic_training.synthetic.rig import Rig  # noqa: E402
 
 CAMERAS = ("front", "rear")

@@ -149,17 +149,14 @@ class TurnPath(Path):
         level = np.zeros(len(own))
         first = [before.at(s) for s in _knots(0.0, turn.leave)]
         last = [after.at(s) for s in _knots(turn.join, after.length)]
-        self._s = np.concatenate(
+        knots = np.concatenate(
             [_knots(0.0, turn.leave), turn.leave + own, turn.shift + _knots(turn.join, after.length)]
         )
         places = [np.array([place for place, _ in first]), np.c_[points, level], np.array([place for place, _ in last])]
         along = np.stack([np.cos(headings), np.sin(headings), level], axis=1)
         slopes = [np.array([slope for _, slope in first]), along, np.array([slope for _, slope in last])]
-        keep = np.concatenate([[True], np.diff(self._s) > 1e-9])  # the curve's ends are the lanes' too
-        self._s = self._s[keep]
-        self._points, self._slopes = np.concatenate(places)[keep], np.concatenate(slopes)[keep]
-        self._knots = self._s.tolist()
-        self.length = float(self._s[-1])
+        keep = np.concatenate([[True], np.diff(knots) > 1e-9])  # the curve's ends are the lanes' too
+        self._lay(knots[keep], np.concatenate(places)[keep], np.concatenate(slopes)[keep])
 
 
 def _knots(start: float, end: float) -> np.ndarray:
