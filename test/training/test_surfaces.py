@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from panoptic_training.synthetic.edges import Edges
 from panoptic_training.synthetic.mesh import Material, Mesh
 from panoptic_training.synthetic.raycast import Hits, Raycaster
 from panoptic_training.synthetic.scene import Weather
-from panoptic_training.synthetic.shading import Quality, Shader
+from panoptic_training.synthetic.shading import Quality, Shader, shader_of
 from panoptic_training.synthetic.sky import BOTTOM, HEIGHT, WIDTH, Sky, look
 from panoptic_training.synthetic.textures import COARSE_SIZE, SIZE, UNIT, Textures, factors
 
@@ -77,11 +80,11 @@ def test_a_lit_surface_has_the_light_that_falls_on_it() -> None:
     """Plain ground without shadows, mirrors and air: albedo times the sun's cosine, and the sky's half."""
     weather = Weather(sun_elevation=0.8, cloudiness=0.0, fog=0.0)
     raycaster = Raycaster(SmallWorld(ground(50), weather=weather))
-    shader = Shader(raycaster, Quality(shadows=False, mirrors=False, occlusion=0, smooth_edges=False))
+    shader = Shader(raycaster.world, Quality(shadows=False, mirrors=False, occlusion=0, smooth_edges=False))
     ways = np.float32([[0.6, 0.0, -0.8], [0.0, 0.28, -0.96], [0.0, 0.0, -1.0]])
     origin = np.float32([[1.0, 2.0, 4.0]])
     hits = raycaster.cast(origin, ways, 0.0)
-    found = shader.shade(hits, origin, ways, 0.002, 0.0, mirrors=False)
+    found = shader.shade(raycaster, hits, origin, ways, 0.002, 0.0, mirrors=False)
     sky = shader.sky
     footprint = hits.distance * 0.002 / np.sqrt(-ways[:, 2])
     albedo = np.stack([hits.color[n] * textured(shader.textures.tables, hits.material[n : n + 1], hits.uv[n : n + 1],
@@ -100,12 +103,12 @@ def test_shadows_lie_where_the_sun_is_hidden() -> None:
     weather = Weather(sun_elevation=0.6, sun_azimuth=0.0, cloudiness=0.0)
     tower = box((2, 2, 6), (0, 0, 0), BUILDING)
     raycaster = Raycaster(SmallWorld(Mesh.join([ground(50), tower]), weather=weather))
-    shader = Shader(raycaster, Quality(mirrors=False))
+    shader = Shader(raycaster.world, Quality(mirrors=False))
     x = np.linspace(-16, -1.5, 200)
     origins = np.stack([x, np.zeros(200), np.full(200, 3.0)], axis=1).astype(np.float32)
     ways = np.tile(np.float32([[0, 0, -1]]), (200, 1))
     hits = raycaster.cast(origins, ways, 0.0)
-    red = shader.shade(hits, origins, ways, 0.01, 0.0)[:, 0]
+    red = shader.shade(raycaster, hits, origins, ways, 0.01, 0.0)[:, 0]
     end = -1 - 6 / np.tan(0.6)  # of the tower's shadow on the ground
     assert red[x < end - 0.1].min() > 1.5 * red[x > end + 0.1].max()
 
@@ -124,3 +127,16 @@ def test_edges_are_means_with_their_corners() -> None:
     edges.smooth(picture, light)
     left, right = 0.5 * 0.0 + 0.125 * (2 * 0.2 + 2 * 0.0), 0.5 * 0.8 + 0.125 * (2 * 0.2 + 2 * 0.8)
     np.testing.assert_allclose(picture[:, :, 0], np.tile([0, 0, left, right, 0.8, 0.8], (4, 1)), atol=1e-6)
+
+
+def test_nothing_holds_a_world_that_is_done_with() -> None:
+    """A run makes one street after another: what was made for the last must not stay."""
+    world = SmallWorld(ground(50))
+    raycaster = Raycaster(world)
+    shader = shader_of(raycaster, Quality())
+    assert shader_of(raycaster, Quality()) is shader
+    assert shader_of(raycaster, Quality(mirrors=False)) is not shader
+    gone = [weakref.ref(one) for one in (world, raycaster, shader)]
+    del world, raycaster, shader
+    gc.collect()
+    assert [one() for one in gone] == [None] * 3

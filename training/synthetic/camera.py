@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from panoptic_training.synthetic.edges import Edges
 from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.occlusion import openness
 from panoptic_training.synthetic.raycast import Hits, Raycaster
-from panoptic_training.synthetic.shading import Quality, Shader
+from panoptic_training.synthetic.shading import Quality, shader_of
 from panoptic_training.synthetic.workers import Workers
 
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
@@ -233,7 +232,9 @@ class Camera:
         pixel_angle = self.intrinsics.pixel_angle
 
         def shade(part: slice) -> None:
-            light[part] = shader.shade(hits[part], origin, directions[part], pixel_angle, time, open_sky[part])
+            light[part] = shader.shade(
+                raycaster, hits[part], origin, directions[part], pixel_angle, time, open_sky[part]
+            )
 
         workers(shade, len(directions))
         picture = light.reshape(height, width, 3)
@@ -246,7 +247,7 @@ class Camera:
             def sample(part: slice) -> None:
                 found = raycaster.cast(origin, finer[part], time)
                 share = open_sky[edges.beside[part]]
-                sampled[part] = shader.shade(found, origin, finer[part], pixel_angle, time, share)
+                sampled[part] = shader.shade(raycaster, found, origin, finer[part], pixel_angle, time, share)
 
             workers(sample, len(finer))
             edges.smooth(picture, sampled)
@@ -318,9 +319,3 @@ def look(position: Sequence[float], yaw: float = 0.0, pitch: float = 0.0, roll: 
     pose[:3, :3] = about_z @ about_y @ about_x @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
     pose[:3, 3] = position
     return pose
-
-
-@lru_cache(maxsize=4)
-def shader_of(raycaster: Raycaster, quality: Quality) -> Shader:
-    """The shader of a world, shared by its cameras."""
-    return Shader(raycaster, quality)

@@ -24,7 +24,7 @@ CREASE = 0.74  # cosine: surfaces that bend less than this towards their corners
 CELLS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 1.2)  # metres, of each level; 0 keeps everything
 GAIT = 0.37  # seconds, after which limbs stand elsewhere
 HOLD = (0.0, 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, np.inf)  # seconds for which a body keeps its limbs, at each level
-KEPT = 3  # solids, and tables of a level, that a body keeps: sensors look at it at times close to each other
+KEPT = 3  # solids, levels, and tables of a level, that a body keeps: sensors look at it at times close to each other
 PEOPLE = (24, 25)  # Cityscapes labelIds of bodies that do not shine: their colours stay
 # Shares of the drive at which bodies are looked at, until they show the triangles in question.
 _EVENLY = np.concatenate([[0.0, 1.0], *(np.arange(1, 2**k, 2) / 2**k for k in range(1, 6))])
@@ -184,7 +184,10 @@ class _Make:
     def level(self, mesh: Mesh, number: int) -> Level:
         """The triangles of a level, with the colours of a mesh."""
         used, faces, kept = self._cut_of(number)
-        known = self._levels.setdefault(number, [])
+        known = self._levels[number] = self._levels.pop(number, [])
+        while len(self._levels) > KEPT:  # bodies come and go: levels that they were seen in long ago may be made again
+            oldest = next(iter(self._levels))
+            del self._levels[oldest], self._cuts[oldest]
         for looks, level in known:
             if _looks_same(looks, mesh):
                 return level

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_training.synthetic.lamps import Lamps
 from panoptic_training.synthetic.raycast import Hits, Raycaster
+from panoptic_training.synthetic.scene import World
 from panoptic_training.synthetic.sky import Sky
 from panoptic_training.synthetic.surfaces import Light, catch_sun, finish, look_at, mix
 from panoptic_training.synthetic.textures import Textures
@@ -51,16 +53,18 @@ class Shader:
 
     Parameters
     ----------
-    raycaster:
-        The world; its weather's seed is also the textures'.
+    world:
+        Its weather's seed is also the textures'.
+    quality:
+        What is traced.
     """
 
-    def __init__(self, raycaster: Raycaster, quality: Quality) -> None:
-        self.raycaster, self.quality = raycaster, quality
-        weather = raycaster.world.weather
+    def __init__(self, world: World, quality: Quality) -> None:
+        self.quality = quality
+        weather = world.weather
         self.sky = Sky(weather)
         self.textures = Textures(weather.seed)
-        self.lamps = Lamps(raycaster.world)
+        self.lamps = Lamps(world)
         self.light = Light(
             direction=self.sky.direction,
             sun=self.sky.sun,
@@ -77,6 +81,7 @@ class Shader:
 
     def shade(
         self,
+        raycaster: Raycaster,
         hits: Hits,
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
@@ -89,6 +94,8 @@ class Shader:
 
         Parameters
         ----------
+        raycaster:
+            Of the world.
         hits:
             What the rays hit.
         origins, directions:
@@ -103,7 +110,7 @@ class Shader:
         light, columns = self.light, hits.columns
         points, sun, lit, starts, toward = catch_sun(light, columns, origins, directions)
         if self.quality.shadows and light.sunny:
-            sun[lit[self.raycaster.occluded(starts, toward, time)]] = 0
+            sun[lit[raycaster.occluded(starts, toward, time)]] = 0
         if openness is None:
             openness = np.ones(1, dtype=np.float32)
         color, chosen, weights, seen, traced, rays = look_at(
@@ -121,8 +128,19 @@ class Shader:
         )
         if len(traced):
             begins = points[chosen[traced]]
-            found = self.raycaster.cast(begins, rays, time, MIRRORED)
-            seen[traced] = self.shade(found, begins, rays, pixel_angle * 3, time, mirrors=False)
+            found = raycaster.cast(begins, rays, time, MIRRORED)
+            seen[traced] = self.shade(raycaster, found, begins, rays, pixel_angle * 3, time, mirrors=False)
         mix(color, chosen, weights, seen)
         finish(light, columns, directions, color)
         return np.asarray(color)
+
+
+_shaders: WeakKeyDictionary[Raycaster, dict[Quality, Shader]] = WeakKeyDictionary()
+
+
+def shader_of(raycaster: Raycaster, quality: Quality) -> Shader:
+    """The shader of a world, shared by its cameras; it goes when the raycaster does."""
+    known = _shaders.setdefault(raycaster, {})
+    if quality not in known:
+        known[quality] = Shader(raycaster.world, quality)
+    return known[quality]
