@@ -336,6 +336,10 @@ def _cut(path: Path) -> None:
         (_predict(_whole(), score=float("nan")), "segment 7000: the score is nan; it must be in [0, 1]"),
         (_predict(_whole(), score=1.5), "segment 7000: the score is 1.5; it must be in [0, 1]"),
         (_predict({**_whole(), 2: np.full((24, 32), 99000)}), "segment 99000 is of category 99, which label set"),
+        (
+            _predict({index: np.full((24, 32), 23000) for index in range(COUNT)}),
+            "bad.json: no class is both true and predicted: predicted are sky, true road, car;",
+        ),
         (_damaged(lambda path, data: _cut(path)), "bad.json: is no JSON"),
         (_damaged(lambda path, data: path.write_text("{}")), "key 'annotations' is missing"),
         (_damaged(lambda path, data: path.write_text("[]")), "bad.json: is no list of panoptic predictions"),
@@ -451,7 +455,7 @@ def test_a_failure_leaves_an_earlier_evaluation_as_it_was(data: Path, truth: Pat
         (["--model", "a", "--predictions", "b.json"], "expected either --model or --predictions"),
         (["--predictions", "b.json", "--submission"], "are for a --model"),
         (["--model", "a", "--metrics", "pq"], "--metrics: pq: expected all or some of panoptic_quality"),
-        (["--model", "a", "--rule", "mine"], "'mine' is not one of"),
+        (["--model", "a", "--rule", "mine"], "--rule: mine: expected one of coco, cityscapes, void_in_union"),
     ],
 )
 def test_arguments_that_are_none(arguments: list[str], message: str, tmp_path: Path) -> None:
