@@ -11,7 +11,7 @@ from rich.table import Table
 
 from panoptic_ros.evaluation.camera_metrics import CameraMetrics
 from panoptic_ros.evaluation.document import EvaluationDocument, Source
-from panoptic_ros.evaluation.metrics import Metrics
+from panoptic_ros.evaluation.metrics import EvaluationResult, Metrics
 from panoptic_ros.evaluation.recorded_run import RunReport, some_stamps
 from panoptic_ros.evaluation.tables import GROUPS, NONE, percent
 
@@ -28,11 +28,15 @@ class RunTable(NamedTuple):
 
 
 def camera_quality(metrics: Metrics | None) -> dict[str, float | None]:
-    """A camera's quality in a few figures in [0, 1]: PQ by group of classes, and mIoU.
+    """See `result_quality`; all None without metrics."""
+    return result_quality(None if metrics is None else metrics.result())
+
+
+def result_quality(result: EvaluationResult | None) -> dict[str, float | None]:
+    """The quality in a few figures in [0, 1]: PQ by group of classes, and mIoU.
 
     None where nothing was measured, or there is no class of the group.
     """
-    result = None if metrics is None else metrics.result()
     quality = None if result is None else result.panoptic_quality
     means = {group: None if quality is None else getattr(quality, group) for group in GROUPS}
     iou = None if result is None else result.semantic_iou
