@@ -183,7 +183,7 @@ class _Lettering:
         self._plate = cache(self._draw_plate)
 
     def caption(self, name: str, score: float | None, ink: Color) -> Image:
-        """(h, w, 3) uint8, a dark plate with a stripe of the outline's colour, the name and the score if there is one."""
+        """(h, w, 3) uint8, a dark plate with a stripe of the outline's colour, the name and any score."""
         plate = self._plate(name, NAME_INK, ink)
         return plate if score is None else np.hstack((plate, self._plate(f"{score:.2f}", SCORE_INK, None)))
 
