@@ -26,7 +26,7 @@ from panoptic_ros.evaluation.bag import evaluate_recorded
 from panoptic_ros.evaluation.document import EvaluationDocument
 from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.recorded_cameras import find_cameras
-from panoptic_ros.evaluation.run_document import QUALITY, document_run, result_quality
+from panoptic_ros.evaluation.run_document import CAMERAS, QUALITY, document_run, result_quality
 from panoptic_ros.evaluation.tables import percent
 from panoptic_ros.frames import SourceError
 from panoptic_ros.labels import LabelSet
@@ -215,8 +215,7 @@ def _quality(document: EvaluationDocument) -> Table:
     table = Table(title="How good it was, against the drive's truth (percent)", title_justify="left")
     for column in ("", "frames", "PQ", "PQ things", "PQ stuff", "mIoU"):
         table.add_column(column, justify="right" if column else "left")
-    recording = document.recording or {"cameras": []}
-    for camera in recording["cameras"]:
+    for camera in (document.recording or {})[CAMERAS]:
         table.add_row(camera["camera"], str(camera["pairs"]), *(percent(value) for value in camera[QUALITY].values()))
     everything = result_quality(document.metrics)
     table.add_row("all", str(document.metrics.images), *(percent(value) for value in everything.values()))

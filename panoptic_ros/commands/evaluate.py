@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 import typer
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 CHOICES: tuple[MetricName, ...] = tuple(name for name in METRIC_NAMES if name != "video")
 """Metrics of data sets: their readers number instances anew in each image, so that none can be followed in a video."""
 
+RULES: tuple[Rule, ...] = get_args(Rule)
 ALL = "all"
 SUBMISSION = "submission"
 
@@ -72,7 +73,7 @@ def evaluate(
     mapping: Annotated[
         str, typer.Option(help="In config/label_mappings, or a path; found by itself where classes differ.")
     ] = "",
-    rule: Annotated[Rule, typer.Option(help="Whose panoptic quality.")] = "coco",
+    rule: Annotated[str, typer.Option(help=f"Whose panoptic quality: {', '.join(RULES)}.")] = "coco",
     metrics: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"{ALL}, or some of {', '.join(CHOICES)}; the usual ones without.")
     ] = "",
@@ -88,6 +89,9 @@ def evaluate(
     Writes evaluation.json, report.html and confusion.json to DIR when everything is done.
     """
     chosen = _choose_metrics(metrics)
+    by = next((one for one in RULES if one == rule), None)
+    if by is None:
+        raise typer.BadParameter(f"--rule: {rule}: expected one of {', '.join(RULES)}")
     if bool(model) == (predictions is not None):
         raise typer.BadParameter("expected either --model or --predictions")
     if predictions is not None and (weights or submission):
@@ -99,12 +103,12 @@ def evaluate(
         try:
             folder = stack.enter_context(output_folder(out))
             if predictions is not None:
-                run = _evaluate_stored(dataset, predictions, mapping, chosen, rule, limit, workers)
+                run = _evaluate_stored(dataset, predictions, mapping, chosen, by, limit, workers)
             else:
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
                     described, pipeline = _load(model, weights, device, engine, precision, threads)
                 to = folder / SUBMISSION if submission else None
-                run = _evaluate_network(dataset, pipeline, described, mapping, chosen, rule, limit, to)
+                run = _evaluate_network(dataset, pipeline, described, mapping, chosen, by, limit, to)
             document = run.document(dataset, str(predictions or ""))
             write_outputs(document, run.examples(examples), folder)
             stack.close()
@@ -159,7 +163,7 @@ class _Run:
             self.model,
             seconds=self.seconds,
             notes=tuple(notes),
-            command=tuple(sys.argv),
+            command=("panoptic-ros", *sys.argv[1:]),
             environment=environment(self.model.device if self.model else "cpu"),
         )
 
@@ -201,12 +205,32 @@ def _evaluate_stored(
         at_fault = next((name for name in names if str(error).startswith(f"{name}: ")), None)
         raise EvaluationError(f"{stored.file_of(at_fault)}: {error}" if at_fault else str(error)) from error
 
+    _check_overlap(measured, path)
+
     def again(index: int) -> tuple[PanopticSegmentation, NDArray[np.uint8] | None]:
         picture = samples[index].image if samples.image_path(index).is_file() else None
         return stored(names[index]), picture
 
     scores = image_scores(measured.per_image()) if "panoptic_quality" in wanted else None
     return _Run(samples, alignment, measured, again, scores)
+
+
+def _check_overlap(measured: Metrics, path: Path) -> None:
+    """Refuse predictions of other classes than those that occur: their numbers must mean something else.
+
+    Raises
+    ------
+    EvaluationError
+        If no class is both true and predicted.
+    """
+    classes = result.per_class if (result := measured.result().semantic_iou) is not None else ()
+    if classes and not any(one.truth_pixels and one.predicted_pixels for one in classes):
+        predicted = ", ".join(one.name for one in classes if one.predicted_pixels) or "nothing"
+        true = ", ".join(one.name for one in classes if one.truth_pixels) or "nothing"
+        raise EvaluationError(
+            f"{path}: no class is both true and predicted: predicted are {predicted}, true {true}; "
+            f"category ids must be those of label set {measured.labels.name!r}"
+        )
 
 
 def _evaluate_network(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_ros.commands.compare import compare
 from panoptic_ros.commands.data import data
 from panoptic_ros.commands.evaluate import evaluate
 from panoptic_ros.commands.evaluate_bag import evaluate_bag
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(replay)
 app.command()(evaluate)
 app.command()(evaluate_bag)
+app.command()(compare)
 app.command()(info)
 app.add_typer(data, name="data")
 

@@ -24,8 +24,13 @@ LARGEST = 12
 SHOWN_SHARE = 0.002
 """The share of a class's pixels from which a cell is drawn; what is less would not be seen."""
 
+NUMBERED_SIDE = 20
+NUMBERED_SHARE = 0.01
+"""The side of a cell, and the share, from which it has its percentage written in it."""
+
 TIME_WIDTH = 640
-STAGE_STYLES = ("second", "bar", "third")
+STAGE_STYLES = (("second", "#7fb1de"), ("bar", "#2a6fb0"), ("third", "#b9c4ce"))
+"""The classes of style of the stages in turn, and their colours for whoever draws without the page's styles."""
 
 
 def confusion_figure(confusion: ClassConfusion, labels: LabelSet) -> dict[str, Any]:
@@ -51,6 +56,8 @@ def confusion_figure(confusion: ClassConfusion, labels: LabelSet) -> dict[str, A
                         "column": column,
                         # The root shows small confusions beside a diagonal near 1.
                         "shade": round(share**0.5, 3),
+                        "number": str(round(100 * share)) if cell >= NUMBERED_SIDE and share >= NUMBERED_SHARE else "",
+                        "ink": "light" if share > 0.45 else "dark",
                         "title": f"{what} ({round(counts[index, predicted]):,} pixels)",
                     }
                 )
@@ -59,6 +66,7 @@ def confusion_figure(confusion: ClassConfusion, labels: LabelSet) -> dict[str, A
         "columns": column_names,
         "cell": cell,
         "letters": letters,
+        "numbered": cell >= NUMBERED_SIDE,
         "left": room,
         "top": room,
         "width": room + cell * len(columns) + room // 2,
@@ -93,10 +101,12 @@ def time_figure(seconds: Mapping[str, StageSeconds]) -> dict[str, Any]:
     x = 0.0
     for index, (name, one) in enumerate(seconds.items()):
         width = TIME_WIDTH * one.p50 / total
+        style, fill = STAGE_STYLES[index % len(STAGE_STYLES)]
         stages.append(
             {
                 "name": name,
-                "style": STAGE_STYLES[index % len(STAGE_STYLES)],
+                "style": style,
+                "fill": fill,
                 "x": round(x, 1),
                 "width": round(width, 1),
                 **{key: f"{1e3 * getattr(one, key):.1f}" for key in ("p50", "p99", "mean")},

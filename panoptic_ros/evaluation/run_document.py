@@ -15,8 +15,11 @@ from panoptic_ros.evaluation.metrics import EvaluationResult, Metrics
 from panoptic_ros.evaluation.recorded_run import RunReport, some_stamps
 from panoptic_ros.evaluation.tables import GROUPS, NONE, percent
 
+CAMERAS = "cameras"
+"""The key of the cameras in the document's `recording`."""
+
 QUALITY = "quality"
-"""The key of a camera's figures in the document's `recording`."""
+"""The key of a camera's figures there."""
 
 
 class RunTable(NamedTuple):
@@ -66,15 +69,20 @@ def document_run(
     """
     total, names = metrics.combined()
     recording = run.to_json()
-    for camera in recording["cameras"]:
+    for camera in recording[CAMERAS]:
         camera[QUALITY] = camera_quality(metrics.by_camera.get(camera["camera"]))
     source = Source(kind, path, name, metrics.labels, len(names), mapping=mapping)
     return EvaluationDocument.of(total, source, names, recording=recording, **rest)
 
 
 def run_tables(recording: Mapping[str, Any]) -> list[RunTable]:
-    """A document's `recording` as tables: the quality of each camera, and what came of its frames."""
-    cameras: Sequence[Mapping[str, Any]] = recording["cameras"]
+    """A document's `recording` as tables: the quality of each camera, and what came of its frames.
+
+    None where it has no cameras.
+    """
+    cameras: Sequence[Mapping[str, Any]] = recording.get(CAMERAS, ())
+    if not cameras:
+        return []
     names = tuple(camera["camera"] or "the camera" for camera in cameras)
     quality = tuple(
         (name, str(camera["pairs"]), *(percent(figure) for figure in camera[QUALITY].values()))
@@ -105,7 +113,7 @@ def run_tables(recording: Mapping[str, Any]) -> list[RunTable]:
 def unmatched_stamps(recording: Mapping[str, Any]) -> list[str]:
     """Which frames were not evaluated, a line for each camera and kind that has some."""
     lines = []
-    for camera in recording["cameras"]:
+    for camera in recording.get(CAMERAS, ()):
         where = f"{camera['camera']}: " if camera["camera"] else ""
         for key, what in (("unmatched_truths", "no prediction for"), ("unmatched_predictions", "no truth for")):
             if stamps := camera[key]:

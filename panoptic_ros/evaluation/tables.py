@@ -36,7 +36,7 @@ def print_tables(document: EvaluationDocument, console: Console) -> None:
         console.print(_groups_table(document))
     facts = headline(document)
     if facts:
-        console.print(", ".join(f"{name} {value}" for name, value in facts), markup=False, soft_wrap=True)
+        console.print(", ".join(f"{name} {percent(value)}" for name, value in facts), markup=False, soft_wrap=True)
     console.print(_classes_table(document))
     if document.seconds:
         table = _table("ms per image", "p50", "p99", "mean")
@@ -47,8 +47,8 @@ def print_tables(document: EvaluationDocument, console: Console) -> None:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)
 
 
-def headline(document: EvaluationDocument) -> list[tuple[str, str]]:
-    """Every measure beside panoptic quality in one figure, with its name."""
+def headline(document: EvaluationDocument) -> list[tuple[str, float | None]]:
+    """Every measure beside panoptic quality in one figure, a share, with its name."""
     metrics = document.metrics
     facts: list[tuple[str, float | None]] = []
     if (iou := metrics.semantic_iou) is not None:
@@ -69,7 +69,7 @@ def headline(document: EvaluationDocument) -> list[tuple[str, str]]:
         facts.append(("calibration error", calibration.expected_error))
     if (video := metrics.video) is not None:
         facts += [("STQ", video.tracking.stq), ("VPQ", video.vpq)]
-    return [(name, percent(value)) for name, value in facts]
+    return facts
 
 
 def _groups_table(document: EvaluationDocument) -> Table:

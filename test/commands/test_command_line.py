@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 def test_help_lists_the_commands(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == (0 if arguments else 2)
-    for word in ("replay", "info", "--version"):
+    for word in ("replay", "evaluate", "compare", "info", "--version"):
         assert word in result.output
 
 
@@ -28,9 +28,10 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"panoptic-ros {__version__}\n")
 
 
-def test_the_help_needs_no_torch_and_no_ros() -> None:
+@pytest.mark.parametrize(("command", "word"), [("replay", "OUT.mcap"), ("evaluate", "--predictions")])
+def test_the_help_needs_no_torch_and_no_ros(command: str, word: str) -> None:
     program = (
-        "import sys; sys.argv[1:] = ['replay', '--help']\n"
+        f"import sys; sys.argv[1:] = ['{command}', '--help']\n"
         "from panoptic_ros.commands.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
@@ -38,7 +39,7 @@ def test_the_help_needs_no_torch_and_no_ros() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "OUT.mcap" in done.stdout
+    assert word in done.stdout
 
 
 def test_info_names_what_there_is() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from evaluation_cases import LABELS, Case, cases
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from panoptic_ros.evaluation.error_maps import COLORS, PixelError, draw_errors, error_map, error_pixels
 from panoptic_ros.evaluation.panoptic_quality import Rule
@@ -39,6 +39,7 @@ def _literal(case: Case, void_in_union: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rule", ["coco", "cityscapes", "void_in_union"])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a machine that is shared
 @given(case=cases())
 def test_it_is_what_the_definition_says(rule: Rule, case: Case) -> None:
     overlaps = case.overlaps()
