@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from exchange import NODE
+from exchange import NODE, DemoError
 from inputs import TRUTH, Input
 from numpy.typing import NDArray
 from peer import Record
@@ -19,7 +20,15 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from panoptic_ros import messages
+from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.drawing import OverlayPainter
+from panoptic_ros.evaluation.bag import evaluate_recorded
+from panoptic_ros.evaluation.document import EvaluationDocument
+from panoptic_ros.evaluation.overlaps import EvaluationError
+from panoptic_ros.evaluation.recorded_cameras import find_cameras
+from panoptic_ros.evaluation.run_document import CAMERAS, QUALITY, document_run, result_quality
+from panoptic_ros.evaluation.tables import percent
+from panoptic_ros.frames import SourceError
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import NANOSECONDS
 from panoptic_ros.messages.topics import CAMERA_TOPICS
@@ -123,11 +132,39 @@ def figures_of(record: Record, camera: str) -> dict[str, float]:
     return result
 
 
+def measure(bag: Path, out: Path) -> EvaluationDocument:
+    """Evaluate what the node published against the drive's truth, as ``panoptic-ros evaluate-bag`` does.
+
+    Raises
+    ------
+    DemoError
+        If that cannot be done; the message says why.
+    """
+    try:
+        evaluation = evaluate_recorded(bag, find_cameras(bag))
+    except (EvaluationError, SourceError, ConfigurationError) as error:
+        raise DemoError(str(error)) from error
+    document = document_run(
+        evaluation.metrics,
+        evaluation.run,
+        "bag",
+        str(bag),
+        bag.name,
+        evaluation.alignment.name,
+        notes=evaluation.notes(),
+        command=tuple(sys.argv),
+    )
+    document.save(out / "evaluation.json")
+    return document
+
+
 def report(record: Record, source: Input, out: Path) -> None:
     """Write the figures, and print them and what they are worth."""
     figures = {name: figures_of(record, name) for name in source.cameras}
     (out / "latency.json").write_text(json.dumps(figures, indent=2) + "\n")
     tables = [_counts(figures), _times(figures)]
+    if source.has_truth:
+        tables.append(_quality(measure(out / "demo.mcap", out)))
     console.print(*tables, sep="\n")
     with (out / "latency.txt").open("w") as file:
         Console(file=file, width=100).print(*tables, sep="\n")
@@ -170,6 +207,18 @@ def _times(figures: Mapping[str, Mapping[str, float]]) -> Table:
             key.removesuffix(" p50 (ms)"),
             *("-" if value is None else f"{value:.1f}" for pair in pairs for value in pair),
         )
+    return table
+
+
+def _quality(document: EvaluationDocument) -> Table:
+    """Panoptic quality of each camera and of all frames together, in percent."""
+    table = Table(title="How good it was, against the drive's truth (percent)", title_justify="left")
+    for column in ("", "frames", "PQ", "PQ things", "PQ stuff", "mIoU"):
+        table.add_column(column, justify="right" if column else "left")
+    for camera in (document.recording or {})[CAMERAS]:
+        table.add_row(camera["camera"], str(camera["pairs"]), *(percent(value) for value in camera[QUALITY].values()))
+    everything = result_quality(document.metrics)
+    table.add_row("all", str(document.metrics.images), *(percent(value) for value in everything.values()))
     return table
 
 

@@ -16,6 +16,7 @@ from exchange import NODE, DemoError, NodeProcess, use_own_network
 from inputs import LATCHED, DriveInput, Input, VideoInput, make_drive
 from peer import LABEL_INFO, Peer, Record
 from report import console, report, write_sheet, write_video
+from rich.markup import escape
 
 from panoptic_ros.bags import BagWriter
 from panoptic_ros.messages import NANOSECONDS, BagMessageTypes
@@ -26,7 +27,8 @@ FILES = {
     "overlay.mp4": "the overlays that the node published",
     "demo.mcap": "everything that the node published, with the cameras' images and their truth; a rosbag2",
     "latency.txt": "the tables above",
-    "latency.json": "their figures",
+    "latency.json": "the figures of counts and times",
+    "evaluation.json": "the figures of its quality, with those of each frame, as panoptic-ros evaluate-bag writes them",
     "node.log": "what the node said",
 }
 SETTLING = 1.0  # seconds; the node may learn of the cameras later than they of it
@@ -126,8 +128,13 @@ def main() -> int:
         return 1
     write_video(options.out / "demo.mcap", source, options.out / "overlay.mp4")
     write_sheet(options.out / "demo.mcap", source, record, options.out / "overlay.png")
-    report(record, source, options.out)
-    console.print("Look at:", *(f"  {options.out / name}: {what}" for name, what in FILES.items()), sep="\n")
+    try:
+        report(record, source, options.out)
+    except DemoError as error:
+        console.print(f"[bold red]The demo failed:[/] {escape(str(error))}", highlight=False)
+        return 1
+    there = {name: what for name, what in FILES.items() if (options.out / name).exists()}
+    console.print("Look at:", *(f"  {options.out / name}: {what}" for name, what in there.items()), sep="\n")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -33,8 +34,13 @@ from stamps import header_stamp, with_header_stamp  # noqa: E402
 from worlds import make_world  # noqa: E402
 
 from panoptic_ros.bags import BagWriter  # noqa: E402
+from panoptic_ros.datasets.dataset import Truth  # noqa: E402
+from panoptic_ros.evaluation.document import EvaluationDocument  # noqa: E402
+from panoptic_ros.evaluation.metrics import Metrics  # noqa: E402
+from panoptic_ros.labels import LabelSet  # noqa: E402
 from panoptic_ros.messages import BagMessageTypes  # noqa: E402
 from panoptic_ros.recording import Recording  # noqa: E402
+from panoptic_ros.segmentation import PanopticSegmentation  # noqa: E402
 from panoptic_training.synthetic.bag import LATCHED  # noqa: E402
 from panoptic_training.synthetic.mounts import CameraMount, Lens, LidarMount  # noqa: E402
 from panoptic_training.synthetic.production import DrivePlan  # noqa: E402
@@ -73,13 +79,39 @@ def stamps(found: list[Any]) -> np.ndarray:
     return np.array([message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in found])
 
 
-def test_the_live_node_answers_a_drive(drive: Path, tmp_path: Path) -> None:
+def of_messages(found: dict[str, list[Any]]) -> Metrics:
+    """What is measured of the frames in a recording, from the bytes of their messages alone."""
+    labels = LabelSet.load("cityscapes")
+    metrics = Metrics(labels)
+
+    def value(message: Any) -> PanopticSegmentation:
+        ids = np.frombuffer(bytes(message.data), "<i4").reshape(message.height, message.width)
+        return PanopticSegmentation.from_ids(ids.astype(np.int32), labels.thing_ids)
+
+    for name in CAMERAS:
+        truths = found[f"/truth/{name}/panoptic"]
+        by_stamp = dict(zip(stamps(truths), truths, strict=True))
+        answers = found[f"/panoptic_node/{name}/panoptic"]
+        for stamp, answer in zip(stamps(answers), answers, strict=True):
+            metrics.update(f"{name} {stamp}", value(answer), Truth(value(by_stamp[stamp])))
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def played(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the demo of the drive has written, and what it said."""
+    out = tmp_path_factory.mktemp("demo")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, str(DEMO / "run.py"), "--drive", str(drive), "--out", str(tmp_path)]
+    command = [sys.executable, str(DEMO / "run.py"), "--drive", str(drive), "--out", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads((tmp_path / "latency.json").read_text())
-    original, recorded = read(drive), read(tmp_path / "demo.mcap")
+    return out, done.stdout
+
+
+def test_the_live_node_answers_a_drive(drive: Path, played: tuple[Path, str]) -> None:
+    out, _ = played
+    figures = json.loads((out / "latency.json").read_text())
+    original, recorded = read(drive), read(out / "demo.mcap")
     for name in CAMERAS:
         sent = original[f"/{name}/image_raw/compressed"]
         counts = figures[name]
@@ -97,9 +129,22 @@ def test_the_live_node_answers_a_drive(drive: Path, tmp_path: Path) -> None:
         assert len(answers) == counts["frames processed"] == counts["overlays received"]
         assert set(stamps(answers)) <= set(stamps(images))
         assert {(message.height, message.width) for message in answers} == {(64, 96)}
-    sheet = cv2.imread(str(tmp_path / "overlay.png"))
+    sheet = cv2.imread(str(out / "overlay.png"))
     assert sheet.shape[1] == 3 * 640
-    assert cv2.VideoCapture(str(tmp_path / "overlay.mp4")).read()[1].shape == (64, 2 * 96, 3)
+    assert cv2.VideoCapture(str(out / "overlay.mp4")).read()[1].shape == (64, 2 * 96, 3)
+
+
+def test_its_quality_is_that_of_the_frames_it_recorded(played: tuple[Path, str]) -> None:
+    """However many frames of the drive reached the node."""
+    out, said = played
+    recorded = read(out / "demo.mcap")
+    document = EvaluationDocument.load(out / "evaluation.json")
+    assert document.metrics.to_json() == of_messages(recorded).result().to_json()
+    assert "How good it was, against the drive's truth" in said
+    for name in CAMERAS:
+        frames = sum(one.startswith(f"{name}/") for one in document.names)
+        assert frames == len(recorded[f"/panoptic_node/{name}/panoptic"]) > 0
+        assert re.search(rf"│ {name} +│ +{frames} │", said)
 
 
 def test_no_clock_is_sent_and_times_do_not_go_back(drive: Path) -> None:

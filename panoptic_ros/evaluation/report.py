@@ -22,7 +22,7 @@ from panoptic_ros.evaluation.examples import Example
 from panoptic_ros.evaluation.overlaps import overlaps
 from panoptic_ros.evaluation.panoptic_quality import Rule
 from panoptic_ros.evaluation.report_figures import confusion_figure, other_tables, time_figure
-from panoptic_ros.evaluation.run_document import run_tables, unmatched_stamps
+from panoptic_ros.evaluation.run_document import CAMERAS, run_tables, unmatched_stamps
 from panoptic_ros.evaluation.tables import GROUPS, NONE, headline, percent
 from panoptic_ros.files import written_whole
 from panoptic_ros.labels import LabelSet
@@ -68,6 +68,7 @@ def _context(document: EvaluationDocument, examples: Iterable[Example]) -> dict[
     """What the template calls by name."""
     source, model, metrics = document.source, document.model, document.metrics
     quality, labels = metrics.panoptic_quality, source.labels
+    recording = document.recording or {}
     painter = OverlayPainter(labels)
     described = None if model is None else asdict(model)
     config = None if described is None else described.pop("config")
@@ -87,8 +88,9 @@ def _context(document: EvaluationDocument, examples: Iterable[Example]) -> dict[
         "score_name": "PQ" if source.has_instances else "pixel accuracy",
         "examples": [_shown(example, labels, quality.rule if quality else "coco", painter) for example in examples],
         "times": time_figure(document.seconds) if document.seconds else None,
-        "run_tables": run_tables(document.recording) if document.recording else [],
-        "unmatched": unmatched_stamps(document.recording) if document.recording else [],
+        "run": {key: value for key, value in recording.items() if key != CAMERAS},
+        "run_tables": run_tables(recording),
+        "unmatched": unmatched_stamps(recording),
         "tables": other_tables(metrics),
         "command": shlex.join(document.command),
         "model": described,

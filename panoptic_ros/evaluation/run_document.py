@@ -11,12 +11,15 @@ from rich.table import Table
 
 from panoptic_ros.evaluation.camera_metrics import CameraMetrics
 from panoptic_ros.evaluation.document import EvaluationDocument, Source
-from panoptic_ros.evaluation.metrics import Metrics
+from panoptic_ros.evaluation.metrics import EvaluationResult, Metrics
 from panoptic_ros.evaluation.recorded_run import RunReport, some_stamps
 from panoptic_ros.evaluation.tables import GROUPS, NONE, percent
 
+CAMERAS = "cameras"
+"""The key of the cameras in the document's `recording`."""
+
 QUALITY = "quality"
-"""The key of a camera's figures in the document's `recording`."""
+"""The key of a camera's figures there."""
 
 
 class RunTable(NamedTuple):
@@ -28,11 +31,15 @@ class RunTable(NamedTuple):
 
 
 def camera_quality(metrics: Metrics | None) -> dict[str, float | None]:
-    """A camera's quality in a few figures in [0, 1]: PQ by group of classes, and mIoU.
+    """See `result_quality`; all None without metrics."""
+    return result_quality(None if metrics is None else metrics.result())
+
+
+def result_quality(result: EvaluationResult | None) -> dict[str, float | None]:
+    """The quality in a few figures in [0, 1]: PQ by group of classes, and mIoU.
 
     None where nothing was measured, or there is no class of the group.
     """
-    result = None if metrics is None else metrics.result()
     quality = None if result is None else result.panoptic_quality
     means = {group: None if quality is None else getattr(quality, group) for group in GROUPS}
     iou = None if result is None else result.semantic_iou
@@ -62,15 +69,20 @@ def document_run(
     """
     total, names = metrics.combined()
     recording = run.to_json()
-    for camera in recording["cameras"]:
+    for camera in recording[CAMERAS]:
         camera[QUALITY] = camera_quality(metrics.by_camera.get(camera["camera"]))
     source = Source(kind, path, name, metrics.labels, len(names), mapping=mapping)
     return EvaluationDocument.of(total, source, names, recording=recording, **rest)
 
 
 def run_tables(recording: Mapping[str, Any]) -> list[RunTable]:
-    """A document's `recording` as tables: the quality of each camera, and what came of its frames."""
-    cameras: Sequence[Mapping[str, Any]] = recording["cameras"]
+    """A document's `recording` as tables: the quality of each camera, and what came of its frames.
+
+    None where it has no cameras.
+    """
+    cameras: Sequence[Mapping[str, Any]] = recording.get(CAMERAS, ())
+    if not cameras:
+        return []
     names = tuple(camera["camera"] or "the camera" for camera in cameras)
     quality = tuple(
         (name, str(camera["pairs"]), *(percent(figure) for figure in camera[QUALITY].values()))
@@ -101,7 +113,7 @@ def run_tables(recording: Mapping[str, Any]) -> list[RunTable]:
 def unmatched_stamps(recording: Mapping[str, Any]) -> list[str]:
     """Which frames were not evaluated, a line for each camera and kind that has some."""
     lines = []
-    for camera in recording["cameras"]:
+    for camera in recording.get(CAMERAS, ()):
         where = f"{camera['camera']}: " if camera["camera"] else ""
         for key, what in (("unmatched_truths", "no prediction for"), ("unmatched_predictions", "no truth for")):
             if stamps := camera[key]:
