@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from panoptic_ros import __version__
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_training.commands.workers import check_stop, cores, ordered
+from panoptic_ros.workers import check_stop, cores, ordered
 
 if TYPE_CHECKING:
     from panoptic_training.synthetic.production import WorldMaker
