@@ -44,6 +44,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
+        "Pillow",
         "PyYAML",
         "rich",
         "rosbags",
@@ -76,6 +77,7 @@ setup(
             *EXPORT,
             *TRAIN,
             "catkin_pkg",
+            "cityscapesScripts",
             "colcon-package-information",
             "colcon-ros",
             "cyclonedds",
@@ -83,6 +85,7 @@ setup(
             "mcap-ros2-support",
             "onnxruntime",
             "psutil",
+            "pycocotools",
             "pytest",
             "pytest-timeout",
             "setuptools",

@@ -40,6 +40,7 @@ PARTS = (
 # Import names whose rosdep key differs; None where rosdep has none that can be installed everywhere (see package.xml).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
+    "PIL": "python3-pil",
     "numpy": "python3-numpy",
     "rich": "python3-rich",
     "rosbags": None,
@@ -50,7 +51,7 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
     "onnx": None,  # the extra [export]
 }
-PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 
 INSTALLED = (
     "config/labels/cityscapes.yaml",

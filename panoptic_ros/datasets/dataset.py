@@ -99,13 +99,8 @@ class PanopticDataset(ABC):
         """Where the picture of a sample lies, whether it is there or not."""
 
     @abstractmethod
-    def read_truth(self, index: int, report: Report) -> Truth | None:
-        """Read the truth of a sample and report each fault.
-
-        Returns
-        -------
-        The truth; None after an error that leaves nothing to return.
-        """
+    def _read_truth(self, index: int, report: Report) -> Truth | None:
+        """What `read_truth` does; it may also raise `DatasetError`."""
 
     @abstractmethod
     def listing_faults(self) -> Iterator[Fault]:
@@ -121,6 +116,19 @@ class PanopticDataset(ABC):
         """
         return read_picture(self.image_path(index))
 
+    def read_truth(self, index: int, report: Report) -> Truth | None:
+        """Read the truth of a sample and report everything that is wrong with it.
+
+        Returns
+        -------
+        The truth; None if there was an error.
+        """
+        try:
+            return self._read_truth(index, report)
+        except DatasetError as error:
+            report(Fault.error(error.file, error.message))
+            return None
+
     def truth(self, index: int) -> Truth:
         """The truth of a sample.
 
@@ -129,8 +137,8 @@ class PanopticDataset(ABC):
         DatasetError
             If its files are missing, damaged or contradict each other; the message names the file.
         """
-        truth = self.read_truth(index, refuse_errors)
-        assert truth is not None, "a reader that returns nothing has reported an error"
+        truth = self._read_truth(index, refuse_errors)
+        assert truth is not None, "a reader that has no truth has reported an error"
         return truth
 
     def __getitem__(self, index: int) -> Sample:
@@ -147,7 +155,7 @@ class PanopticDataset(ABC):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
         image, truth = self.image(index), self.truth(index)
         if message := size_mismatch(image, truth):
-            raise DatasetError.of(self.image_path(index), message)
+            raise DatasetError(self.image_path(index), message)
         return Sample(self.name_of(index), image, truth)
 
     def __iter__(self) -> Iterator[Sample]:

@@ -1,7 +1,7 @@
 """What is wrong with a data set, as values.
 
-An *error* is what a reader refuses: the frame cannot be read as its files say.  A *warning* is what it mends or leaves
-out, in the way that the message says.
+An *error* is what a reader refuses or leaves out: the sample cannot be had as its files say.  A *warning* is what it
+mends, in the way that the message says, or a file that it does not need.
 """
 
 from __future__ import annotations
@@ -27,17 +27,38 @@ class Fault:
     file: Path
     message: str
 
+    @classmethod
+    def error(cls, file: Path, message: str) -> Fault:
+        """What a reader refuses."""
+        return cls(Severity.ERROR, file, message)
+
+    @classmethod
+    def warning(cls, file: Path, message: str) -> Fault:
+        """What a reader mends or passes over."""
+        return cls(Severity.WARNING, file, message)
+
     def __str__(self) -> str:
         return f"{self.severity.value}: {self.file}: {self.message}"
 
 
 class DatasetError(ValueError):
-    """A data set, or a frame of it, cannot be read; the message names the file and what was expected."""
+    """A data set, or a sample of it, cannot be read.
 
-    @classmethod
-    def of(cls, file: Path, message: str) -> DatasetError:
-        """What is wrong with a file."""
-        return cls(f"{file}: {message}")
+    Parameters
+    ----------
+    file:
+        The file or folder that is at fault.
+    message:
+        What is wrong with it and what was expected.
+    """
+
+    def __init__(self, file: Path, message: str) -> None:
+        super().__init__(file, message)
+        self.file = file
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
 
 
 Report = Callable[[Fault], None]
@@ -53,4 +74,4 @@ def refuse_errors(fault: Fault) -> None:
         If the fault is an error.
     """
     if fault.severity is Severity.ERROR:
-        raise DatasetError.of(fault.file, fault.message)
+        raise DatasetError(fault.file, fault.message)
