@@ -11,6 +11,7 @@ SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
 TRAIN = ["embreex", "trimesh"]
+EVALUATION = ["pycocotools"]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -71,13 +72,16 @@ setup(
             "empy<4",  # the generators' templates are of version 3
         ],
         "export": EXPORT,
+        # Average precision by COCO's rules.
+        "evaluation": EVALUATION,
         # panoptic-train, which no robot needs.
         "training": TRAIN,
         "test": [
             *EXPORT,
             *TRAIN,
+            *EVALUATION,
             "catkin_pkg",
-            "cityscapesScripts",
+            "cityscapesscripts",
             "colcon-package-information",
             "colcon-ros",
             "cyclonedds",
@@ -89,6 +93,7 @@ setup(
             "pytest",
             "pytest-timeout",
             "setuptools",
+            "torchmetrics",
             "wheel",
         ],
         "lint": ["mypy", "ruff", "types-PyYAML"],

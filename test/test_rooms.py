@@ -33,6 +33,7 @@ ROOMS = (
     "recording",
     "datasets",
     "label_mapping",
+    "evaluation",
     "nodes",
     "commands",
 )
