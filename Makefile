@@ -47,7 +47,7 @@ $(RUN): $(REQUIREMENTS) $(INTERFACES)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@touch $(VENV)/COLCON_IGNORE
 	@echo "Installing into $(VENV); the first time this loads several GB (PyTorch) and takes minutes ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros,training]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros,training,evaluation]'
 	@$(PY) tools/build_interfaces.py
 	@touch $@
 

@@ -11,6 +11,7 @@ SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
 TRAIN = ["embreex", "trimesh"]
+EVALUATION = ["pycocotools"]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -44,6 +45,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless<5",  # 5 has no Darknet importer, and cv_bridge does not work with it
+        "Pillow",
         "PyYAML",
         "rich",
         "rosbags",
@@ -70,12 +72,16 @@ setup(
             "empy<4",  # the generators' templates are of version 3
         ],
         "export": EXPORT,
+        # Average precision by COCO's rules.
+        "evaluation": EVALUATION,
         # panoptic-train, which no robot needs.
         "training": TRAIN,
         "test": [
             *EXPORT,
             *TRAIN,
+            *EVALUATION,
             "catkin_pkg",
+            "cityscapesscripts",
             "colcon-package-information",
             "colcon-ros",
             "cyclonedds",
@@ -83,9 +89,11 @@ setup(
             "mcap-ros2-support",
             "onnxruntime",
             "psutil",
+            "pycocotools",
             "pytest",
             "pytest-timeout",
             "setuptools",
+            "torchmetrics",
             "wheel",
         ],
         "lint": ["mypy", "ruff", "types-PyYAML"],

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_ros.regions import Regions
+
 VOID = 0
 """The id of a pixel that has no label."""
 
@@ -122,42 +124,23 @@ class PanopticSegmentation:
         """
         if ids.ndim != 2 or ids.dtype != np.int32:
             raise ValueError(f"ids must be a (H, W) int32 array, got {ids.shape} {ids.dtype}")
-        values, compact = np.unique(ids, return_inverse=True)
-        if values.size and values[0] < 0:
-            raise ValueError(f"ids must not be negative, got {values[0]}")
-        compact = compact.reshape(ids.shape)
-        areas = np.bincount(compact.ravel(), minlength=values.size)
-        boxes = _boxes(compact, values.size)
+        regions = Regions.of(ids)
+        if len(regions.values) and regions.values[0] < 0:
+            raise ValueError(f"ids must not be negative, got {regions.values[0]}")
         thing_classes = frozenset(thing_classes)
         segments = tuple(
             Segment(
-                id=int(value),
-                class_id=int(value) // INSTANCE_DIVISOR,
-                is_thing=int(value) // INSTANCE_DIVISOR in thing_classes,
-                score=(scores or {}).get(int(value), 1.0),
-                area=int(areas[index]),
-                bbox=(int(boxes[index, 0]), int(boxes[index, 1]), int(boxes[index, 2]), int(boxes[index, 3])),
-                instance=int(value) % INSTANCE_DIVISOR,
+                id=value,
+                class_id=value // INSTANCE_DIVISOR,
+                is_thing=value // INSTANCE_DIVISOR in thing_classes,
+                score=(scores or {}).get(value, 1.0),
+                area=area,
+                bbox=(x0, y0, x1, y1),
+                instance=value % INSTANCE_DIVISOR,
             )
-            for index, value in enumerate(values)
+            for value, area, (x0, y0, x1, y1) in zip(
+                regions.values.tolist(), regions.areas.tolist(), regions.boxes.tolist(), strict=True
+            )
             if value != VOID
         )
         return cls(ids=ids, segments=segments)
-
-
-def _boxes(compact: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Half-open boxes around each of the values 0 … count - 1 of `compact`, (count, 4) as x0, y0, x1, y1."""
-    height, width = compact.shape[0], compact.shape[1]
-    in_row = np.zeros((count, height), dtype=bool)
-    in_column = np.zeros((count, width), dtype=bool)
-    in_row[compact, np.arange(height)[:, None]] = True
-    in_column[compact, np.arange(width)] = True
-    return np.stack(
-        (
-            in_column.argmax(axis=1),
-            in_row.argmax(axis=1),
-            width - in_column[:, ::-1].argmax(axis=1),
-            height - in_row[:, ::-1].argmax(axis=1),
-        ),
-        axis=1,
-    )

@@ -40,6 +40,7 @@ PARTS = (
 # Import names whose rosdep key differs; None where rosdep has none that can be installed everywhere (see package.xml).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
+    "PIL": "python3-pil",
     "numpy": "python3-numpy",
     "rich": "python3-rich",
     "rosbags": None,
@@ -49,8 +50,9 @@ ROSDEP_KEYS = {
     "typer": "python3-typer",
     "yaml": "python3-yaml",
     "onnx": None,  # the extra [export]
+    "pycocotools": None,  # the extra [evaluation]
 }
-PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 
 INSTALLED = (
     "config/labels/cityscapes.yaml",
@@ -146,12 +148,11 @@ def test_every_import_is_declared() -> None:
     assert keys <= declared(), "in use but not in package.xml"
 
 
-@pytest.mark.parametrize(("folders", "extra"), [(SOURCES, "export"), (("training",), "training")])
-def test_every_import_that_pip_knows_is_required(folders: tuple[str, ...], extra: str) -> None:
+@pytest.mark.parametrize(("folders", "extras"), [(SOURCES, ("export", "evaluation")), (("training",), ("training",))])
+def test_every_import_that_pip_knows_is_required(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
     given = setup_arguments()
-    names = {
-        canonicalize_name(Requirement(text).name) for text in given["install_requires"] + given["extras_require"][extra]
-    }
+    wanted = given["install_requires"] + [text for extra in extras for text in given["extras_require"][extra]]
+    names = {canonicalize_name(Requirement(text).name) for text in wanted}
     from_ros = declared() - set(ROSDEP_KEYS.values())
     used = used_packages(*folders) - from_ros - {"rosgraph_msgs", "tf2_msgs"}
     assert {canonicalize_name(PIP_NAMES.get(name, name)) for name in used} <= names

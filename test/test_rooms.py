@@ -13,8 +13,10 @@ CODE = Path(__file__).resolve().parents[1] / PACKAGE
 
 # From the ground floor up; a room may import itself and the rooms before it.
 ROOMS = (
+    "regions",
     "segmentation",
     "files",
+    "workers",
     "resources",
     "configuration",
     "labels",
@@ -29,6 +31,9 @@ ROOMS = (
     "frames",
     "bags",
     "recording",
+    "datasets",
+    "label_mapping",
+    "evaluation",
     "nodes",
     "commands",
 )

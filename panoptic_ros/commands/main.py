@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_ros.commands.data import data
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
 
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(replay)
 app.command()(info)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,8 +18,8 @@ import worlds
 import yaml
 from typer.testing import CliRunner, Result
 
-from panoptic_ros import __version__
-from panoptic_training.commands import synthesize, workers
+from panoptic_ros import __version__, workers
+from panoptic_training.commands import synthesize
 from panoptic_training.commands.main import app
 from panoptic_training.synthetic.production import WEATHERS, DatasetPlan
 from panoptic_training.synthetic.rig import Rig

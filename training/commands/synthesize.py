@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from panoptic_ros import __version__
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_training.commands.workers import check_stop, cores, ordered
+from panoptic_ros.workers import check_stop, cores, ordered
 
 if TYPE_CHECKING:
     from panoptic_training.synthetic.production import WorldMaker
@@ -204,14 +203,10 @@ def _identity(name: str, rig: Rig, seed: int, weather: Weathers, density: float)
 
 @contextmanager
 def _user_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """One line for what the user can mend, also for a process that the system has ended."""
+    """One line for what the user can mend."""
     with user_errors(ConfigurationError, *kinds):
         try:
             yield
-        except BrokenProcessPool as error:
-            raise OSError(
-                "a worker process has ended, for want of memory? Go on with the same command and fewer --workers"
-            ) from error
         except KeyboardInterrupt:
             say("interrupted: resume with the same command")
             raise typer.Exit(INTERRUPTED) from None

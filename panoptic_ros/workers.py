@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from types import FrameType
@@ -58,7 +59,7 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
 
     Raises
     ------
-    concurrent.futures.process.BrokenProcessPool
+    OSError
         If a process has died.
     """
     global _stop
@@ -89,6 +90,8 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
                 yield pending.popleft().result()
         except Stopped:
             raise KeyboardInterrupt from None
+        except BrokenProcessPool as error:
+            raise OSError("a worker process has ended, for want of memory? Take fewer workers") from error
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,126 @@
+"""The instances of things in one image and how they overlap: what average precision needs of it, and no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_ros.evaluation.overlaps import Overlaps, SegmentTable
+from panoptic_ros.evaluation.rows import ImageNames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceTable:
+    """N instances, sorted by class, box and area: an order that does not depend on how they are numbered.
+
+    Attributes
+    ----------
+    class_ids, areas:
+        (N,) int32; areas in pixels.
+    boxes:
+        (N, 4) int32, x0, y0, x1, y1 in pixels, half open.
+    crowd:
+        (N,) bool.
+    scores:
+        (N,) float64.
+    """
+
+    class_ids: NDArray[np.int32]
+    areas: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    crowd: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceOverlaps:
+    """The T true and P predicted instances of one image.
+
+    Attributes
+    ----------
+    name:
+        The image's.
+    truth, prediction:
+        The instances.
+    pairs:
+        (N, 2) int32, which true and which predicted instance of one class overlap.
+    shared:
+        (N,) int32, the pixels that each pair shares.
+    on_void:
+        (P,) int32, the pixels of each predicted instance where the truth is void.
+    """
+
+    name: str
+    truth: InstanceTable
+    prediction: InstanceTable
+    pairs: NDArray[np.int32]
+    shared: NDArray[np.int32]
+    on_void: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, overlaps: Overlaps) -> InstanceOverlaps:
+        """The instances among the segments of an image."""
+        rows, columns = _order(overlaps.truth), _order(overlaps.prediction)
+        shared = (overlaps.intersections * overlaps.same_class)[np.ix_(rows, columns)]
+        pairs = np.argwhere(shared)
+        return cls(
+            name=overlaps.name,
+            truth=_chosen(overlaps.truth, rows),
+            prediction=_chosen(overlaps.prediction, columns),
+            pairs=pairs.astype(np.int32),
+            shared=shared[shared > 0].astype(np.int32),
+            on_void=overlaps.prediction_on_void[columns].astype(np.int32),
+        )
+
+
+class InstanceStore:
+    """The instances of images, each image once."""
+
+    def __init__(self) -> None:
+        self._names = ImageNames()
+        self._images: list[InstanceOverlaps] = []
+
+    def add(self, instances: InstanceOverlaps) -> None:
+        """Keep an image.
+
+        Raises
+        ------
+        EvaluationError
+            If it is there already.
+        """
+        self._names.add(instances.name)
+        self._images.append(instances)
+
+    def merge(self, other: InstanceStore) -> None:
+        """Keep other images.
+
+        Raises
+        ------
+        EvaluationError
+            If one is in both.
+        """
+        self._names.add(*other._names)
+        self._images += other._images
+
+    def images(self) -> list[InstanceOverlaps]:
+        """All images by name, an order that does not depend on when they came."""
+        return sorted(self._images, key=lambda instances: instances.name)
+
+
+def _order(table: SegmentTable) -> NDArray[np.intp]:
+    """The positions of the instances of things, sorted by class, box and area."""
+    things = np.flatnonzero(table.is_thing)
+    keys = (table.areas[things], *table.boxes[things].T, table.class_ids[things])
+    return things[np.lexsort(keys)]
+
+
+def _chosen(table: SegmentTable, positions: NDArray[np.intp]) -> InstanceTable:
+    return InstanceTable(
+        class_ids=table.class_ids[positions],
+        areas=table.areas[positions].astype(np.int32),
+        boxes=table.boxes[positions],
+        crowd=table.crowd[positions],
+        scores=table.scores[positions],
+    )

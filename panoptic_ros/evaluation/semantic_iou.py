@@ -1,0 +1,250 @@
+"""Semantic quality: the confusion matrix of pixels, and the intersections over union that follow from it.
+
+Of a class, with TP, FP and FN counted in pixels over the whole data set, IoU = TP / (TP + FP + FN) (Everingham et al.
+2015). Pixels whose truth is void count nowhere; a predicted void is a miss.  A crowd has a class and counts as any
+other region.  The mean is over the classes with TP + FP + FN > 0; the frequency-weighted one weighs a class by its
+share of the truth's pixels (Long et al. 2015).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_ros.evaluation.overlaps import Overlaps
+from panoptic_ros.evaluation.rows import ImageNames, exact_sum
+from panoptic_ros.files import written_whole
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.segmentation import VOID
+
+
+@dataclass(frozen=True, slots=True)
+class ClassIou:
+    """The intersection over union of one class, in [0, 1], and how many pixels the truth and the prediction have of
+    it.
+    """
+
+    class_id: int
+    name: str
+    is_thing: bool
+    iou: float
+    truth_pixels: int
+    predicted_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticIouResult:
+    """Semantic quality over a set of images; None where no class of the kind occurs.
+
+    Attributes
+    ----------
+    mean_iou, things_iou, stuff_iou:
+        Means over the classes that occur, all or of one kind.
+    frequency_weighted_iou:
+        Weighted by the classes' pixels in the truth.
+    pixel_accuracy:
+        The share of the truth's pixels that have the right class.
+    per_class:
+        The classes that occur, in the order of their ids.
+    """
+
+    mean_iou: float | None
+    things_iou: float | None
+    stuff_iou: float | None
+    frequency_weighted_iou: float | None
+    pixel_accuracy: float | None
+    per_class: tuple[ClassIou, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassConfusion:
+    """What a class of the world is predicted as.
+
+    Attributes
+    ----------
+    label_set:
+        The name of the label set.
+    class_ids:
+        (C,) int32, the true classes.
+    predicted_ids:
+        (C + 1,) int32, the predicted ones: void and then `class_ids`.
+    probabilities:
+        (C, C + 1) float64, P(predicted | true).  Each row sums to 1; that of a class without pixels is 0 throughout.
+    pixels:
+        (C,) int64, how many pixels of each true class that rests on.
+    """
+
+    label_set: str
+    class_ids: NDArray[np.int32]
+    predicted_ids: NDArray[np.int32]
+    probabilities: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON.
+
+        ``label_set``: its name; ``predicted``: the ids of the columns; ``true``: by the id of each class that has
+        pixels, its ``pixels`` and its row of ``probabilities``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        rows = {
+            str(class_id): {"pixels": int(pixels), "probabilities": row.tolist()}
+            for class_id, pixels, row in zip(self.class_ids, self.pixels, self.probabilities, strict=True)
+            if pixels
+        }
+        content = {"label_set": self.label_set, "predicted": self.predicted_ids.tolist(), "true": rows}
+        with written_whole(path) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, labels: LabelSet) -> ClassConfusion:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        labels:
+            The label set that it is expected for.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is no such file, or is for other classes; the message names the file and the key.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return _parsed(content, labels)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: is no JSON: {error}") from error
+        except _WrongContentError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+class _WrongContentError(Exception):
+    """What is wrong in a file of a confusion matrix, and where."""
+
+
+def _parsed(content: Any, labels: LabelSet) -> ClassConfusion:
+    if not isinstance(content, dict) or content.keys() != {"label_set", "predicted", "true"}:
+        raise _WrongContentError("expected the keys label_set, predicted and true")
+    if content["label_set"] != labels.name:
+        raise _WrongContentError(f"label_set is {content['label_set']!r}, expected {labels.name!r}")
+    class_ids = labels.class_ids
+    predicted_ids = np.concatenate(([VOID], class_ids)).astype(np.int32)
+    if content["predicted"] != predicted_ids.tolist():
+        raise _WrongContentError(f"predicted must be void, 0, and the ids of {labels.name!r} in their order")
+    probabilities, pixels = np.zeros((len(class_ids), len(class_ids) + 1)), np.zeros(len(class_ids), dtype=np.int64)
+    place = {str(class_id): index for index, class_id in enumerate(class_ids.tolist())}
+    if not isinstance(content["true"], dict):
+        raise _WrongContentError("true must be a mapping from class ids")
+    for key, row in content["true"].items():
+        where = f"true.{key}"
+        if key not in place:
+            raise _WrongContentError(f"{where}: {labels.name!r} has no class {key}")
+        if not isinstance(row, dict) or row.keys() != {"pixels", "probabilities"}:
+            raise _WrongContentError(f"{where}: expected the keys pixels and probabilities")
+        if type(row["pixels"]) is not int or row["pixels"] < 1:
+            raise _WrongContentError(f"{where}.pixels must be a positive whole number, got {row['pixels']!r}")
+        values = row["probabilities"]
+        if not isinstance(values, list) or len(values) != len(predicted_ids):
+            raise _WrongContentError(f"{where}.probabilities must be a list of {len(predicted_ids)} numbers")
+        if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
+            raise _WrongContentError(f"{where}.probabilities must be numbers in [0, 1]")
+        if abs(sum(values) - 1) > 1e-6:
+            raise _WrongContentError(f"{where}.probabilities must sum to 1, they sum to {sum(values)}")
+        probabilities[place[key]], pixels[place[key]] = values, row["pixels"]
+    return ClassConfusion(labels.name, class_ids, predicted_ids, probabilities, pixels)
+
+
+class SemanticIou:
+    """Counts the pixels of each pair of classes, image by image.
+
+    Attributes
+    ----------
+    counts:
+        (C + 1, C + 1) int64, rows by the truth's class and columns by the predicted one, void first, then the label
+        set's classes in their order.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.counts = np.zeros((len(labels) + 1, len(labels) + 1), dtype=np.int64)
+        self._names = ImageNames()
+
+    def update(self, overlaps: Overlaps) -> None:
+        """Count one image.
+
+        Raises
+        ------
+        EvaluationError
+            If it was counted already.
+        """
+        self._names.add(overlaps.name)
+        rows, columns = self._indices(overlaps.truth.class_ids), self._indices(overlaps.prediction.class_ids)
+        np.add.at(self.counts, (rows[:, None], columns), overlaps.counts)
+
+    def _indices(self, class_ids: NDArray[np.int32]) -> NDArray[np.intp]:
+        """The row of void and those of some segments' classes."""
+        ids = self.labels.class_ids
+        order = np.argsort(ids)
+        return np.concatenate(([0], 1 + order[np.searchsorted(ids, class_ids, sorter=order)]))
+
+    def merge(self, other: SemanticIou) -> None:
+        """Add the counts of other images.
+
+        Raises
+        ------
+        EvaluationError
+            If an image is in both.
+        """
+        self._names.add(*other._names)
+        self.counts += other.counts
+
+    def confusion(self) -> ClassConfusion:
+        """P(predicted class | true class) over all images so far."""
+        counts = self.counts[1:]
+        pixels = counts.sum(axis=1)
+        return ClassConfusion(
+            label_set=self.labels.name,
+            class_ids=self.labels.class_ids,
+            predicted_ids=np.concatenate(([VOID], self.labels.class_ids)).astype(np.int32),
+            probabilities=counts / np.maximum(pixels, 1)[:, None],
+            pixels=pixels,
+        )
+
+    def result(self) -> SemanticIouResult:
+        """The quality over all images so far."""
+        counts = self.counts[1:]
+        right, truth, predicted = np.diagonal(counts, offset=1), counts.sum(axis=1), counts[:, 1:].sum(axis=0)
+        union = truth + predicted - right
+        ious = right / np.maximum(union, 1)
+        is_thing = np.array([label.is_thing for label in self.labels.labels])
+        occurs, pixels = union > 0, int(truth.sum())
+        return SemanticIouResult(
+            mean_iou=_mean(ious[occurs]),
+            things_iou=_mean(ious[occurs & is_thing]),
+            stuff_iou=_mean(ious[occurs & ~is_thing]),
+            frequency_weighted_iou=exact_sum(ious * truth) / pixels if pixels else None,
+            pixel_accuracy=int(right.sum()) / pixels if pixels else None,
+            per_class=tuple(
+                ClassIou(
+                    label.id, label.name, label.is_thing, float(ious[index]), int(truth[index]), int(predicted[index])
+                )
+                for index, label in sorted(enumerate(self.labels.labels), key=lambda item: item[1].id)
+                if occurs[index]
+            ),
+        )
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return exact_sum(values) / len(values) if len(values) else None
