@@ -77,10 +77,8 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of libraries hold
     stop = context.Event()
     pending: deque[Future[R]] = deque()
-    with (
-        _ctrl_c_sets(stop),
-        ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start, stop)) as pool,
-    ):
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start, stop))
+    with _ctrl_c_sets(stop):
         try:
             for part in parts:
                 pending.append(pool.submit(_work, part))
@@ -94,7 +92,8 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
             raise OSError("a worker process has ended, for want of memory? Take fewer workers") from error
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            # A process that is only starting still needs `stop`, which goes when this ends.
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin(start: Callable[[], Callable[[Any], Any]], stop: Event) -> None:

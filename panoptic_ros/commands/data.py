@@ -23,6 +23,7 @@ from panoptic_ros.files import written_whole
 from panoptic_ros.workers import cores
 
 FAULTS_SAID = 20
+NAMES_SAID = 20
 PICTURE_QUALITY = 90  # JPEG
 
 data = typer.Typer(help="Check and view data sets.", no_args_is_help=True)
@@ -153,6 +154,7 @@ def _print_summary(dataset: PanopticDataset, split: str, summary: Summary) -> No
         OUT.print(table)
         absent = [label.name for label in labels.labels if label.id not in summary.classes]
         if absent:
-            OUT.print(f"absent: {', '.join(absent)}", markup=False, soft_wrap=True)
+            names = ", ".join(absent) if len(absent) <= NAMES_SAID else f"{len(absent)} of {len(labels)} classes"
+            OUT.print(f"absent: {names}", markup=False, soft_wrap=True)
         OUT.print(f"at most {summary.most_segments} segments in a picture")
     OUT.print(f"{summary.faults[Severity.ERROR]} errors, {summary.faults[Severity.WARNING]} warnings")

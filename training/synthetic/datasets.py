@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_ros.datasets.panoptic_png import bgr_of_ids
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
 
@@ -87,7 +88,7 @@ class CocoPanoptic:
         name = f"{frame.index:012d}"
         return {
             f"{self.split}/{name}.jpg": encode(".jpg", frame.image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)),
-            f"annotations/panoptic_{self.split}/{name}.png": encode(".png", ids_as_bgr(frame.segmentation.ids)),
+            f"annotations/panoptic_{self.split}/{name}.png": encode(".png", bgr_of_ids(frame.segmentation.ids)),
         }
 
     def record(self, frame: LabelledFrame) -> dict[str, Any]:
@@ -136,7 +137,7 @@ class Cityscapes:
                 ".png", frame.segmentation.classes().astype(np.uint8)
             ),
             f"gtFine/{split}/{city}/{name}_gtFine_instanceIds.png": encode(".png", ids.astype(np.uint16)),
-            f"gtFine/cityscapes_panoptic_{split}/{name}_gtFine_panoptic.png": encode(".png", ids_as_bgr(ids)),
+            f"gtFine/cityscapes_panoptic_{split}/{name}_gtFine_panoptic.png": encode(".png", bgr_of_ids(ids)),
         }
 
     def record(self, frame: LabelledFrame) -> dict[str, Any]:
@@ -321,12 +322,6 @@ def instance_ids(segmentation: PanopticSegmentation) -> NDArray[np.int32]:
     """(H, W) int32 ids as in Cityscapes' instanceIds."""
     ids = segmentation.ids
     return np.where(segmentation.instances() > 0, ids, segmentation.classes())
-
-
-def ids_as_bgr(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, the ids in OpenCV's order of channels: R + 256 G + 65536 B."""
-    low, middle, high = (((ids >> shift) & 255).astype(np.uint8) for shift in (0, 8, 16))
-    return np.stack([high, middle, low], axis=-1)
 
 
 def encode(suffix: str, image: NDArray[Any], options: Sequence[int] = ()) -> bytes:
