@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.labels import LabelSet
@@ -22,6 +23,7 @@ from panoptic_training.data.sources import Mixture, Source, SourceOptions
 from panoptic_training.data.survey import Survey, identity_of, repeat_factors, survey
 
 SURVEY = "survey_{}.json"
+WAIT = 1.0  # seconds between two looks for what another process makes
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows progress: given what is done and how many there are, it takes how many are done."""
 
@@ -151,8 +153,13 @@ class PanopticData(pl.LightningDataModule):
         if overfit > len(self.train):
             raise ConfigurationError(f"--overfit {overfit}: there are only {len(self.train)} samples")
 
-    def prepare_data(self) -> None:
-        """Look at every sample, in the first process of each machine.
+    def look(self, first: bool) -> None:
+        """Look at every sample before the first step; results are kept, and not looked for twice.
+
+        Parameters
+        ----------
+        first:
+            Whether this is the first process of its machine; the others wait for it.
 
         Raises
         ------
@@ -163,7 +170,10 @@ class PanopticData(pl.LightningDataModule):
             return
         for name, mixture in (("train", self.train), ("validation", self.validation)):
             path = self._folder / SURVEY.format(name)
-            if Survey.load(path, identity_of(mixture, self._loading.labels)) is None:
+            while Survey.load(path, identity_of(mixture, self._loading.labels)) is None:
+                if not first:
+                    time.sleep(WAIT)
+                    continue
                 with self._watch(f"checking {name}", len(mixture)) as progress:
                     found = survey(mixture, self._loading.labels, max(1, self._options.workers), progress)
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -205,16 +215,20 @@ class PanopticData(pl.LightningDataModule):
         return ResumableLoader(samples, order, batch, self._options.workers, self._on_gpu())
 
     def val_dataloader(self) -> DataLoader[ValidationSample]:
-        """Each sample once, over all processes together."""
+        """Each sample once, shared by the processes."""
         processes, rank = self._processes()
         loading = self._loading
-        samples = ValidationSet(self.validation, loading.labels, loading.size, self._options.minimum_instance_area)
-        mine = range(rank, self._overfit or len(samples), processes)
-        return DataLoader(
-            Subset(samples, mine),
-            batch_size=max(1, loading.batch // processes),
-            **worker_options(self._options.workers, self._on_gpu()),
+        samples = ValidationSet(
+            self.validation,
+            loading.labels,
+            loading.size,
+            self._options.minimum_instance_area,
+            self._overfit or len(self.validation),
+            rank,
+            processes,
         )
+        batch = max(1, loading.batch // processes)
+        return DataLoader(samples, batch_size=batch, **worker_options(self._options.workers, self._on_gpu()))
 
     def _repeats(self) -> NDArray[np.float64]:
         """(N,) how often each training sample is wanted."""

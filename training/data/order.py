@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-ORDER, AUGMENTATION = 0, 1
+ORDER, AUGMENTATION, STEP = 0, 1, 2
 """What a stream of random numbers is for; two with one key would go together."""
 
 

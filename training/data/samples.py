@@ -38,22 +38,35 @@ class TrainingSample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ValidationSample(TrainingSample):
-    """A letterboxed image with its targets, and the truth at the frame's own size.
+class Frame:
+    """What validation knows of a sample beside the network's input.
 
     Attributes
     ----------
+    index:
+        Its number in the data.
     letterbox:
-        How the frame lies in the image.
+        How the frame lies in the network's input.
     truth:
         At the frame's size.
     has_instances:
         Whether things are told apart in its data set.
+    counted:
+        False for one that only fills the last batch of a process; another process measures it.
     """
 
+    index: int
     letterbox: Letterbox
     truth: Truth
     has_instances: bool
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidationSample(TrainingSample):
+    """A letterboxed image with its targets, and the frame that it is of."""
+
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,12 +80,12 @@ class Batch:
     targets:
         See `Targets`.
     frames:
-        In validation what `ValidationSample` has beside them; else empty.
+        In validation those that the images are of; else empty.
     """
 
     images: Tensor
     targets: Targets
-    frames: tuple[ValidationSample, ...] = ()
+    frames: tuple[Frame, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -101,7 +114,7 @@ def batch_of(samples: Sequence[TrainingSample]) -> Batch:
     """
     targets = collate([sample.targets for sample in samples])
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    return Batch(images, targets, tuple(sample for sample in samples if isinstance(sample, ValidationSample)))
+    return Batch(images, targets, tuple(sample.frame for sample in samples if isinstance(sample, ValidationSample)))
 
 
 def letterboxed(sample: Sample, height: int, width: int) -> tuple[LabelledImage, Letterbox]:
@@ -177,7 +190,10 @@ class TrainingSet(Dataset[TrainingSample]):
 
 
 class ValidationSet(Dataset[ValidationSample]):
-    """Samples as the pipeline shows them to the network, by their numbers.
+    """The samples of one process, as the pipeline shows them to the network.
+
+    All processes have equally many, because a loss may add up over the processes batch by batch; where the samples do
+    not go round, the last ones are shown again and not counted.
 
     Parameters
     ----------
@@ -189,18 +205,34 @@ class ValidationSet(Dataset[ValidationSample]):
         Height and width of the network's input.
     minimum_area:
         See `targets_of`.
+    count:
+        How many samples of the data are taken, from the first on.
+    rank, processes:
+        Which process this is, and of how many.
     """
 
-    def __init__(self, mixture: Mixture, labels: LabelSet, size: tuple[int, int], minimum_area: int) -> None:
+    def __init__(
+        self,
+        mixture: Mixture,
+        labels: LabelSet,
+        size: tuple[int, int],
+        minimum_area: int,
+        count: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self._mixture = mixture
         self._labels = labels
         self._size = size
         self._minimum_area = minimum_area
+        self._count = count
+        self._rank = rank
+        self._processes = processes
 
     def __len__(self) -> int:
-        return len(self._mixture)
+        return -(-self._count // self._processes)
 
-    def __getitem__(self, index: int) -> ValidationSample:
+    def __getitem__(self, number: int) -> ValidationSample:
         """Read one sample.
 
         Raises
@@ -208,8 +240,11 @@ class ValidationSet(Dataset[ValidationSample]):
         DatasetError, TargetError
             If it cannot be read, or has a class that the network has not.
         """
+        wanted = number * self._processes + self._rank
+        index = min(wanted, self._count - 1)
         sample = self._mixture[index]
         told_apart = self._mixture.has_instances(index)
         view, letterbox = letterboxed(sample, *self._size)
         targets = targets_of(view.truth(self._labels), self._labels, sample.name, told_apart, self._minimum_area)
-        return ValidationSample(view.image, targets, letterbox, sample.truth, told_apart)
+        frame = Frame(index, letterbox, sample.truth, told_apart, counted=wanted == index)
+        return ValidationSample(view.image, targets, frame)
