@@ -4,8 +4,8 @@
 section                  here
 =======================  ===============================================================================
 3.1 YOLOv3, Darknet-53   `Darknet` of a cfg (`backbones/darknet.py`): detections and three feature maps
-3.2.2 PPM                `FeatureFusion` (1x1 convolution, upsampling, concatenation), `PyramidPooling`,
-                         `SemanticHead`
+3.2 semantic networks    four choices (`layers/semantic_heads.py`): *SegNet* on one map, *SegNet multi-feature*, *FPN*,
+                         and the default *PPM* with `PyramidPooling`
 3.3 instance network     `InstanceFeatures` (fig. 3.8) and `InstanceHead`, *deep* or *shallow* (fig. 3.9)
 3.4.1 merging            `YoloPanoptic.decode` with `fusion.py`
 =======================  ===============================================================================
@@ -15,11 +15,15 @@ non-maximum suppression and so belongs to `decode`.
 
 Where the thesis is silent, the choice and its reason:
 
-- Depth of the 3x3 convolution of the semantic head: C / 4, the reduction that the module's branches have
-  (`semantic_channels`).
+- Depth of the first 3x3 convolution of the semantic head, with C the depth of the fused map: C / 4, the reduction that
+  the PPM's branches have, and C for the FPN, whose C is small already (`semantic_channels`).
 - "Features from the PPM" that the instance network reduces: the concatenation before the semantic head's 3x3
   convolution, the one whose depth (2 C) calls for a reduction.  They are reduced to C / 4 (`instance_channels`) and
-  upsampled by 2 (`instance_upsample`).
+  upsampled to stride 2 (`instance_upsample`).
+- Features for the instance network beside the other semantic networks, of which section 3.3 does not speak: likewise
+  the map that the semantic head reads.  That is the one map, at stride 4, for SegNet; the reduced concatenation for
+  SegNet multi-feature; the sum at stride 2 for the FPN, whose depth stays C.
+- Semantic logits have the PPM's stride 4 or, where the network upsamples itself (SegNet, FPN), the input's size.
 - Boxes as attention masks: a crop holds exactly its box, and the head's convolutions pad it with zeros.  That is what
   multiplying the features by the box's mask and cropping would give, without N full-size products.
 - Between the convolutions of the instance head: batch norm, and ReLU6 after each (two convolutions without a
@@ -34,32 +38,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from panoptic_ros import fusion
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig
+from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
+from panoptic_ros.models.layers.semantic_heads import (
+    FeatureFusion,
+    PyramidFusion,
+    PyramidHead,
+    ReducedConcatenation,
+    SegnetDecoder,
+    SemanticHead,
+    SingleFeature,
+    initialize_glorot,
+)
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
-TAP_STRIDES = (4, 8, 16)
+INSTANCE_STRIDE = 2
+"""What the instance network's features are upsampled to."""
 
-FUSED_STRIDE = 4
-"""The three maps meet at a quarter of the input's sides ("1/16 the size of the input image")."""
-
-CROP_SIZE = {"deep": 20, "shallow": 40}
-"""Side of the crops that the two instance heads work on (section 3.3)."""
-
-FOREGROUND_SHARE = 0.6
+SEGNET_STRIDE = 16
+"""The map of the single-feature SegNet that the thesis found best: its layer 62."""
 
 
 @dataclass(frozen=True)
@@ -73,141 +83,61 @@ class YoloPanopticConfig:
     features:
         ``before_stride``, the thesis' [12, 37, 62], or ``after_stride``, its [6, 13, 38].
     taps:
-        The three feature maps as indices of cfg layers (from 0) of strides 4, 8 and 16, instead of `features`: for
-        detectors of another build, whose layers before a stride are not the ones to take.
+        The feature maps as indices of cfg layers (from 0), instead of `features`: for detectors of another build, whose
+        layers before a stride are not the ones to take.  Strides 4, 8 and 16; 2, 4, 8 and 16 for ``fpn``; the one map
+        for ``segnet``.
+    semantic:
+        ``ppm``, ``fpn``, ``segnet`` (one feature map) or ``segnet_multi`` (three).
+    segnet_stride:
+        The one map of ``segnet``: 4, 8 or 16, with ``before_stride`` the thesis' layer 12, 37 or 62; null is 16.
     instance_head:
         ``deep`` or ``shallow``.
     semantic_channels, instance_channels, instance_upsample:
-        See the head of this file; null channels mean C / 4.
+        See the head of this file; null takes what is said there.
     """
 
     cfg: str = "darknet53_yolov3"
     features: Literal["before_stride", "after_stride"] = "before_stride"
-    taps: tuple[int, int, int] | None = None
+    taps: tuple[int, ...] | None = None
+    semantic: Literal["ppm", "fpn", "segnet", "segnet_multi"] = "ppm"
+    segnet_stride: Literal[4, 8, 16] | None = None
     instance_head: Literal["deep", "shallow"] = "deep"
     semantic_channels: int | None = None
     instance_channels: int | None = None
-    instance_upsample: int = 2
+    instance_upsample: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("semantic_channels", "instance_channels", "instance_upsample"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if self.segnet_stride is not None and self.semantic != "segnet":
+            raise ValueError(f"segnet_stride chooses the map of 'segnet', but semantic is {self.semantic!r}")
+
+    @property
+    def tap_strides(self) -> tuple[int, ...]:
+        """The strides of the feature maps that the semantic network takes."""
+        if self.semantic == "segnet":
+            return (self.segnet_stride or SEGNET_STRIDE,)
+        return (2, 4, 8, 16) if self.semantic == "fpn" else (4, 8, 16)
 
 
-class FeatureFusion(nn.Module):
-    """The Pyramid Pooling Module's input (section 3.2.2): three maps become one of stride 4.
+class YoloPanopticMaps(NamedTuple):
+    """What the network gives before its boxes are decoded; losses are taken here.
 
-    The first map's depth is raised to the second's by a 1x1 convolution (128 to 256 with Darknet-53), the second and
-    third maps are upsampled, and all are concatenated (256 + 256 + 512 = 1024 channels).
+    Attributes
+    ----------
+    detections:
+        The raw map (B, A · (5 + T), h, w) of each detection head, as `Darknet` gives them.
+    semantic_logits:
+        (B, C, H / s, W / s), s = `YoloPanoptic.semantic_stride`.
+    instance_features:
+        (B, F, H / 2, W / 2) by default.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
-        super().__init__()
-        first, second, third = channels
-        self.out_channels = 2 * second + third
-        self.widen = nn.Conv2d(first, second, 1)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps of strides 4, 8 and 16 to (B, C, H / 4, W / 4)."""
-        first, second, third = maps
-        size = first.shape[-2:]
-        return torch.cat(
-            (
-                self.widen(first),
-                F.interpolate(second, size=size, mode="bilinear", align_corners=False),
-                F.interpolate(third, size=size, mode="bilinear", align_corners=False),
-            ),
-            dim=1,
-        )
-
-
-class SemanticHead(nn.Sequential):
-    """Logits from the pooled features: "a 3x3 and a 1x1 convolution" (section 3.2.2)."""
-
-    def __init__(self, in_channels: int, channels: int, classes: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, classes, 1),
-        )
-
-
-class InstanceFeatures(nn.Module):
-    """Features for the instance head (fig. 3.8): depth reduced by a 1x1 convolution, upsampled."""
-
-    def __init__(self, in_channels: int, channels: int, upsample: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(in_channels, channels, 1)
-        self.upsample = upsample
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, 2 C, h, w) to (B, F, upsample · h, upsample · w)."""
-        reduced: Tensor = self.reduce(features)
-        if self.upsample == 1:
-            return reduced
-        upsampled: Tensor = F.interpolate(
-            reduced, scale_factor=float(self.upsample), mode="bilinear", align_corners=False
-        )
-        return upsampled
-
-
-class InstanceHead(nn.Module):
-    """Foreground segmentation of crops (fig. 3.9).
-
-    *shallow*: 40x40 crops, a 3x3 and a 1x1 convolution.  *deep*: 20x20 crops, two 3x3 convolutions and ReLU6 before the
-    same two.
-    """
-
-    def __init__(self, channels: int, kind: Literal["deep", "shallow"]) -> None:
-        super().__init__()
-        self.crop_size = CROP_SIZE[kind]
-        inputs = channels + 1  # the semantic plane of the detected class
-        layers: list[nn.Module] = []
-        for index in range(3 if kind == "deep" else 1):
-            layers += [
-                nn.Conv2d(inputs if index == 0 else channels, channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(channels),
-                nn.ReLU6(inplace=True),
-            ]
-        self.convolutions = nn.Sequential(*layers)
-        self.mask = nn.Conv2d(channels, 1, 1)
-        nn.init.zeros_(self.mask.weight)
-        nn.init.constant_(self.mask.bias, math.log(FOREGROUND_SHARE / (1.0 - FOREGROUND_SHARE)))  # type: ignore[arg-type]
-
-    def crop(self, features: Tensor, semantic: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
-        """The instance input features of one image's detections (fig. 3.8), each box resized bilinearly to S x S.
-
-        Parameters
-        ----------
-        features:
-            (F, h, w) of `InstanceFeatures`.
-        semantic:
-            (C, h', w') semantic logits, of stride `FUSED_STRIDE`.
-        boxes, classes:
-            (N, 4) x0, y0, x1, y1 in pixels of the input and (N,) the semantic class index of each detection.
-
-        Returns
-        -------
-        (N, F + 1, S, S): the features and, of the semantic logits, the plane of the detection's class.
-        """
-        count, side = len(boxes), self.crop_size
-        height, width = (FUSED_STRIDE * size for size in semantic.shape[-2:])
-        centres = (torch.arange(side, device=boxes.device) + 0.5) / side
-        x = (boxes[:, :1] + centres * (boxes[:, 2:3] - boxes[:, :1])) * (2.0 / width) - 1.0
-        y = (boxes[:, 1:2] + centres * (boxes[:, 3:] - boxes[:, 1:2])) * (2.0 / height) - 1.0
-        grid = torch.stack((x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)), dim=-1)
-        crops = _sample(features, grid.flatten(0, 1)).view(-1, count, side, side)
-        planes = _sample(semantic, grid.flatten(0, 1)).view(-1, count, side, side)
-        context = planes[classes, torch.arange(count, device=boxes.device)]
-        return torch.cat((crops.transpose(0, 1), context[:, None]), dim=1)
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """(N, F + 1, S, S) to mask logits (N, S, S)."""
-        logits: Tensor = self.mask(self.convolutions(crops))
-        return logits[:, 0]
+    detections: tuple[Tensor, ...]
+    semantic_logits: Tensor
+    instance_features: Tensor
 
 
 class YoloPanoptic(PanopticModel):
@@ -235,20 +165,22 @@ class YoloPanoptic(PanopticModel):
         if not labels.things:
             raise ValueError(f"label set {labels.name!r} has no things, which are the classes of a detector")
         detector_config = DarknetConfig.load(config.cfg).with_classes(len(labels.things))
-        taps = config.taps or detector_config.feature_taps(config.features)
+        taps = config.taps or detector_config.feature_taps(config.features, config.tap_strides)
         self.detector = Darknet(detector_config, taps=taps)
         strides = tuple(detector_config.strides[tap] for tap in taps)
-        if strides != TAP_STRIDES:
-            raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {TAP_STRIDES}")
+        if strides != config.tap_strides:
+            raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {config.tap_strides}")
         self.input_multiple = self.detector.input_multiple
         self.yolo = YoloDecoder(detector_config)
-        self.fusion = FeatureFusion([detector_config.out_channels[tap] for tap in taps])
+        self.fusion, self.pooling, self.semantic_head = _semantic_network(
+            config, [detector_config.out_channels[tap] for tap in taps], len(labels)
+        )
+        self.semantic_stride = self.fusion.stride // self.semantic_head.upsampling
         channels = self.fusion.out_channels
-        self.pooling = PyramidPooling(channels)
-        pooled = self.pooling.out_channels
-        self.semantic_head = SemanticHead(pooled, config.semantic_channels or channels // 4, len(labels))
-        instance_channels = config.instance_channels or channels // 4
-        self.instance_features = InstanceFeatures(pooled, instance_channels, config.instance_upsample)
+        read = self.pooling.out_channels if isinstance(self.pooling, PyramidPooling) else channels
+        instance_channels = config.instance_channels or _reduced(config, channels)
+        upsample = config.instance_upsample or self.fusion.stride // INSTANCE_STRIDE
+        self.instance_features = InstanceFeatures(read, instance_channels, upsample)
         self.instance_head = InstanceHead(instance_channels, config.instance_head)
         things = [label.is_thing for label in labels.labels]
         self.register_buffer("is_thing", torch.tensor(things), persistent=False)
@@ -262,24 +194,28 @@ class YoloPanoptic(PanopticModel):
         self.thing_classes: Tensor
         self.stuff_classes: Tensor
 
+    def maps(self, images: Tensor) -> YoloPanopticMaps:
+        """Run the network on (B, 3, H, W) RGB in [0, 1], without decoding boxes."""
+        detections, taps = self.detector(images)
+        features = self.pooling(self.fusion(taps))
+        return YoloPanopticMaps(detections, self.semantic_head(features), self.instance_features(features))
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.
 
         Returns
         -------
         ``boxes`` (B, A, 4) x0, y0, x1, y1 in pixels of the input, ``objectness`` (B, A) and ``class_probabilities``
-        (B, A, T) in [0, 1] of all anchors; ``semantic_logits`` (B, C, H / 4, W / 4); ``instance_features``
-        (B, F, H / 2, W / 2) with the default upsampling.
+        (B, A, T) in [0, 1] of all anchors; ``semantic_logits`` and ``instance_features`` of `YoloPanopticMaps`.
         """
-        detections, taps = self.detector(images)
+        detections, semantic_logits, instance_features = self.maps(images)
         boxes, objectness, class_probabilities = self.yolo([raw.float() for raw in detections])
-        pooled = self.pooling(self.fusion(taps))
         return {
             "boxes": boxes,
             "objectness": objectness,
             "class_probabilities": class_probabilities,
-            "semantic_logits": self.semantic_head(pooled),
-            "instance_features": self.instance_features(pooled),
+            "semantic_logits": semantic_logits,
+            "instance_features": instance_features,
         }
 
     @torch.inference_mode()
@@ -319,12 +255,15 @@ class YoloPanoptic(PanopticModel):
     def _masks(self, outputs: dict[str, Tensor], detections: Sequence[Detections]) -> tuple[Tensor, ...]:
         """The mask probabilities (N, S, S) of each image's detections, from one run of the instance head."""
         head = self.instance_head
+        height, width = (self.semantic_stride * size for size in outputs["semantic_logits"].shape[-2:])
         crops = [
             head.crop(
                 outputs["instance_features"][index],
                 outputs["semantic_logits"][index],
                 found.boxes,
                 self.thing_classes[found.classes],
+                height,
+                width,
             )
             for index, found in enumerate(detections)
             if len(found.boxes)
@@ -346,8 +285,9 @@ class YoloPanoptic(PanopticModel):
     ) -> PanopticSegmentation:
         """The value of one image (section 3.4.1)."""
         height, width = box.frame_height, box.frame_width
-        rows = slice(box.top // FUSED_STRIDE, (box.top + box.height) // FUSED_STRIDE)
-        columns = slice(box.left // FUSED_STRIDE, (box.left + box.width) // FUSED_STRIDE)
+        stride = self.semantic_stride
+        rows = slice(box.top // stride, (box.top + box.height) // stride)
+        columns = slice(box.left // stride, (box.left + box.width) // stride)
         logits = logits[:, rows, columns].float()
         classes, scores, certainty = self._segment(logits, height, width, options, confidence)
         scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
@@ -396,11 +336,39 @@ class YoloPanoptic(PanopticModel):
         return classes, scores, certainty
 
 
-def _sample(maps: Tensor, grid: Tensor) -> Tensor:
-    """(C, h, w) at points (r, c, 2) with x, y from -1 to 1 between the map's outer edges: (C, r, c)."""
-    # Not roi_align: it wants its maps channel by channel, and the copy took 25 ms a frame on a CPU.
-    sampled = F.grid_sample(maps[None], grid[None].to(maps.dtype), padding_mode="border", align_corners=False)
-    return sampled[0]
+def _reduced(config: YoloPanopticConfig, channels: int) -> int:
+    return channels if config.semantic == "fpn" else channels // 4
+
+
+def _semantic_network(
+    config: YoloPanopticConfig, channels: Sequence[int], classes: int
+) -> tuple[
+    FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion,
+    PyramidPooling | nn.Identity,
+    SemanticHead | SegnetDecoder | PyramidHead,
+]:
+    """The fusion, the pooling (PPM only) and the head on feature maps of these depths."""
+    fused: FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion
+    if config.semantic == "ppm":
+        fused = FeatureFusion(channels)
+    elif config.semantic == "fpn":
+        fused = PyramidFusion(channels)
+    elif config.semantic == "segnet":
+        fused = SingleFeature(channels[0], config.tap_strides[0])
+    else:
+        fused = ReducedConcatenation(channels)
+    pooling: PyramidPooling | nn.Identity = nn.Identity()
+    head: SemanticHead | SegnetDecoder | PyramidHead
+    depth = config.semantic_channels or _reduced(config, fused.out_channels)
+    if config.semantic == "ppm":
+        pooling = PyramidPooling(fused.out_channels)
+        head = SemanticHead(pooling.out_channels, depth, classes)
+    elif config.semantic == "fpn":
+        head = PyramidHead(fused.out_channels, depth, classes)
+    else:
+        head = SegnetDecoder(fused.out_channels, depth, classes)
+    initialize_glorot(fused, pooling, head)
+    return fused, pooling, head
 
 
 def _mean_confidence(logits: Tensor) -> Tensor:

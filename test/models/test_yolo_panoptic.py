@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models.layers.instance_heads import InstanceHead
+from panoptic_ros.models.layers.semantic_heads import FeatureFusion
 from panoptic_ros.models.options import DecodeOptions
-from panoptic_ros.models.yolo_panoptic import InstanceHead, YoloPanoptic, YoloPanopticConfig
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
 from panoptic_ros.segmentation import PanopticSegmentation
 
 CITYSCAPES = LabelSet.load("cityscapes")
@@ -36,6 +38,7 @@ def test_the_full_network_has_the_sizes_of_the_thesis() -> None:
     with torch.device("meta"):
         model = YoloPanoptic(CITYSCAPES, YoloPanopticConfig()).eval()
         outputs = model(torch.zeros((1, 3, 640, 640)))
+    assert isinstance(model.fusion, FeatureFusion)
     assert model.fusion.out_channels == 1024
     assert (model.fusion.widen.in_channels, model.fusion.widen.out_channels) == (128, 256)
     assert model.pooling.out_channels == 2048
@@ -80,7 +83,7 @@ def test_crops_sample_their_box_and_the_plane_of_their_class() -> None:
     features = torch.stack((x, y)).mul(2).add(1)
     semantic = torch.arange(3.0).view(3, 1, 1) * 10 + torch.zeros(3, 32, 48)
     boxes = torch.tensor([[20.0, 30.0, 60.0, 110.0], [40.0, 20.0, 100.0, 40.0]])
-    crops = head.crop(features, semantic, boxes, torch.tensor([2, 1]))
+    crops = head.crop(features, semantic, boxes, torch.tensor([2, 1]), 128, 192)
     assert crops.shape == (2, 3, 20, 20)
     centres = (torch.arange(20) + 0.5) / 20
     for crop, (x0, y0, x1, y1) in zip(crops, boxes.tolist(), strict=True):
@@ -130,6 +133,8 @@ def slow_decode(
             outputs["semantic_logits"][index],
             clipped[None],
             torch.tensor([things[class_index]]),
+            96,
+            128,
         )
         mask = model.instance_head(crop)[0].sigmoid()
         x0, y0, x1, y1 = (
@@ -138,8 +143,9 @@ def slow_decode(
         covered = literal.paste(mask[None].numpy(), [(x0, y0, x1, y1)], height, width, options.mask_threshold) == 0
         ids[covered & (ids == 0)] = labels[things[class_index]].id * 1000 + number
 
-    logits = outputs["semantic_logits"][index, :, box.top // 4 : (box.top + box.height) // 4]
-    logits = logits[:, :, box.left // 4 : (box.left + box.width) // 4]
+    stride = 96 // outputs["semantic_logits"].shape[2]
+    logits = outputs["semantic_logits"][index, :, box.top // stride : (box.top + box.height) // stride]
+    logits = logits[:, :, box.left // stride : (box.left + box.width) // stride]
     scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
     if options.uncovered_things == "stuff":
         scaled[things] = -torch.inf
@@ -165,19 +171,24 @@ def scene(model: YoloPanoptic, seed: int, images: int) -> dict[str, Tensor]:
     low = torch.rand((images, anchors, 2), generator=generator) * torch.tensor([120.0, 90.0]) - 10
     size = torch.rand((images, anchors, 2), generator=generator) * 60 + 2
     features = model.instance_head.convolutions[0].in_channels - 1
+    stride = model.semantic_stride
     return {
         "boxes": torch.cat((low, low + size), dim=2),
         "objectness": torch.rand((images, anchors), generator=generator),
         "class_probabilities": torch.rand((images, anchors, 8), generator=generator) ** 2,
-        "semantic_logits": torch.randn((images, 19, 24, 32), generator=generator) * 2,
+        "semantic_logits": torch.randn((images, 19, 96 // stride, 128 // stride), generator=generator) * 2,
         "instance_features": torch.randn((images, features, 48, 64), generator=generator),
     }
 
 
 @pytest.fixture(scope="module")
 def decoder() -> YoloPanoptic:
+    return varied("ppm")
+
+
+def varied(semantic: str) -> YoloPanoptic:
     """A model whose masks vary, as those of a trained one do, and whose parts count as trained."""
-    config = YoloPanopticConfig(cfg="darknet53_yolov3_quarter")
+    config = YoloPanopticConfig(cfg="darknet53_yolov3_quarter", semantic=semantic)  # type: ignore[arg-type]
     torch.manual_seed(5)
     model = YoloPanoptic(CITYSCAPES, config).eval()
     torch.nn.init.normal_(model.instance_head.mask.weight, std=0.5)
@@ -188,6 +199,16 @@ def decoder() -> YoloPanoptic:
 @pytest.mark.parametrize("seed", range(3))
 @torch.inference_mode()
 def test_decode_equals_a_literal_transcription(decoder: YoloPanoptic, seed: int, uncovered: str) -> None:
+    check_decode(decoder, seed, uncovered)
+
+
+@pytest.mark.parametrize("semantic", ["segnet", "segnet_multi", "fpn"])
+@torch.inference_mode()
+def test_decode_reads_logits_of_the_inputs_size(semantic: str) -> None:
+    check_decode(varied(semantic), 0, "void")
+
+
+def check_decode(decoder: YoloPanoptic, seed: int, uncovered: str) -> None:
     outputs = scene(decoder, seed, images=2)
     boxes = [Letterbox.fit(72, 128, 96, 128), Letterbox.fit(150, 130, 96, 128)]
     options = DecodeOptions(score_threshold=0.25, max_detections=12, uncovered_things=uncovered)  # type: ignore[arg-type]
@@ -286,6 +307,7 @@ def test_forward_is_the_composition_of_its_parts(small: YoloPanoptic) -> None:
         _, (first, second, third) = small.detector(images)
         second = F.interpolate(second, size=first.shape[-2:], mode="bilinear", align_corners=False)
         third = F.interpolate(third, size=first.shape[-2:], mode="bilinear", align_corners=False)
+        assert isinstance(small.fusion, FeatureFusion)
         pooled = small.pooling(torch.cat((small.fusion.widen(first), second, third), dim=1))
         torch.testing.assert_close(outputs["semantic_logits"], small.semantic_head(pooled))
         reduced = small.instance_features.reduce(pooled)

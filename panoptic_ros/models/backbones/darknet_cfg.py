@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -193,20 +194,21 @@ class DarknetConfig:
             layers[index - 1] = replace(before, filters=head.channels)
         return replace(self, layers=tuple(layers))
 
-    def feature_taps(self, kind: Literal["before_stride", "after_stride"]) -> tuple[int, int, int]:
-        """The layers that give feature maps of strides 4, 8 and 16.
+    def feature_taps(
+        self, kind: Literal["before_stride", "after_stride"], strides: Sequence[int] = (4, 8, 16)
+    ) -> tuple[int, ...]:
+        """The layers that give feature maps of some strides.
 
-        ``before_stride`` are the deepest ones: right before each layer that halves the map ([11, 36, 61] of YOLOv3,
-        the thesis' [12, 37, 62]); ``after_stride`` are the layers that made the map that small ([5, 12, 37] of YOLOv3,
-        the thesis' [6, 13, 38], which counts from 1).
+        ``before_stride`` are the deepest ones: right before each layer that halves the map ([11, 36, 61] of YOLOv3 for
+        strides 4, 8 and 16, the thesis' [12, 37, 62]); ``after_stride`` are the layers that made the map that small
+        ([5, 12, 37] of YOLOv3, the thesis' [6, 13, 38], which counts from 1).
 
         Raises
         ------
         DarknetConfigError
             If the network has no such layers.
         """
-        first, second, third = (self._tap(kind, stride) for stride in (4, 8, 16))
-        return first, second, third
+        return tuple(self._tap(kind, stride) for stride in strides)
 
     def _tap(self, kind: str, stride: int) -> int:
         wanted = stride if kind == "after_stride" else 2 * stride

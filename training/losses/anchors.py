@@ -1,0 +1,155 @@
+"""Which anchor answers for which object: YOLOv3's assignment (Redmon and Farhadi 2018, section 2.1).
+
+An object belongs to the anchor whose width and height fit its own best, of those of all heads, at the cell that holds
+its centre.  Every other anchor that finds no object says so, but for those whose box is nearly right.
+
+Details follow Darknet's ``yolo`` layer: two objects that meet at one anchor leave it both their classes and the later
+one's box, and an anchor that two heads share answers in both.  One differs: anchors that a cfg lists but no head uses
+take part in Darknet's comparison, so that objects which fit them best are learnt by nobody; here only the heads'
+anchors compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from panoptic_ros.models.backbones.darknet_layers import Yolo
+
+BOXES_AT_ONCE = 16
+"""How many objects of each image are compared with all its anchors in one go: bounds the memory of full images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """The P anchors that answer for an object.
+
+    Attributes
+    ----------
+    images, slots:
+        (P,) int64 the image, and the anchor's position among all of its boxes in the order of `YoloDecoder`; no pair
+        occurs twice.
+    boxes:
+        (P, 4) x0, y0, x1, y1 of the object, in pixels of the input.
+    classes:
+        (P, T) float32, 1 for each class that the anchor should see.
+    cells, anchors:
+        (P, 2) column and row of the anchor's cell, and the anchor's width and height in pixels.
+    strides, reaches:
+        (P,) pixels per cell, and the head's `scale_x_y`.
+    """
+
+    images: Tensor
+    slots: Tensor
+    boxes: Tensor
+    classes: Tensor
+    cells: Tensor
+    anchors: Tensor
+    strides: Tensor
+    reaches: Tensor
+
+
+def assign(
+    heads: Sequence[tuple[int, Yolo]],
+    sizes: Sequence[tuple[int, int]],
+    boxes: Sequence[Tensor],
+    classes: Sequence[Tensor],
+) -> Assignment:
+    """Find the anchors that answer for the objects of a batch.
+
+    Parameters
+    ----------
+    heads:
+        Stride and description of each detection head.
+    sizes:
+        Height and width of each head's map, in cells.
+    boxes, classes:
+        Of each image (N, 4) float32 x0, y0, x1, y1 in pixels and (N,) int64 the detector's class.
+    """
+    objects = torch.cat(tuple(boxes))
+    device = objects.device
+    image = torch.repeat_interleave(torch.tensor([len(one) for one in boxes])).to(device)
+    extents = objects[:, 2:] - objects[:, :2]
+    centres = 0.5 * (objects[:, 2:] + objects[:, :2])
+    best = _best_anchors(extents, heads)
+
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # object, slot, cell, stride, reach
+    first = 0
+    for (stride, head), (height, width) in zip(heads, sizes, strict=True):
+        anchors = torch.tensor(head.anchors, device=device)
+        fits = (best[:, None] == anchors).all(dim=2)
+        number = fits.any(dim=1).nonzero()[:, 0]
+        cell = (centres[number] / stride).long()
+        # A centre on the input's far edge is still inside its last cell.
+        cell = torch.minimum(cell, torch.tensor((width - 1, height - 1), device=device)).clamp(min=0)
+        which = fits[number].to(torch.uint8).argmax(dim=1)
+        slot = first + (cell[:, 1] * width + cell[:, 0]) * len(anchors) + which
+        found.append(
+            (number, slot, cell, torch.full_like(slot, stride), torch.full_like(best[number, 0], head.scale_x_y))
+        )
+        first += height * width * len(anchors)
+    number, slot, cell, strides, reaches = (torch.cat(parts) for parts in zip(*found, strict=True))
+
+    place = image[number] * first + slot
+    last = torch.full((len(boxes) * first,), -1, device=device).scatter_reduce_(0, place, number, "amax")
+    kept = (last[place] == number).nonzero()[:, 0]
+    row_of = torch.zeros_like(last)
+    row_of[place[kept]] = torch.arange(len(kept), device=device)
+    wanted = torch.zeros((len(kept), heads[0][1].classes), device=device)
+    wanted[row_of[place], torch.cat(tuple(classes))[number]] = 1.0
+    return Assignment(
+        images=image[number[kept]],
+        slots=slot[kept],
+        boxes=objects[number[kept]],
+        classes=wanted,
+        cells=cell[kept],
+        anchors=best[number[kept]],
+        strides=strides[kept],
+        reaches=reaches[kept],
+    )
+
+
+def _best_anchors(extents: Tensor, heads: Sequence[tuple[int, Yolo]]) -> Tensor:
+    """(N, 2) width and height of the anchor that overlaps each extent (N, 2) most when both share their centre.
+
+    Of anchors that fit equally well it is the smallest, which cfgs list first.
+    """
+    sizes = sorted({anchor for _, head in heads for anchor in head.anchors}, key=lambda size: size[0] * size[1])
+    anchors = torch.tensor(sizes, device=extents.device)
+    shared = torch.minimum(extents[:, None], anchors).prod(dim=2)
+    overlap = shared / (extents.prod(dim=1, keepdim=True) + anchors.prod(dim=1) - shared)
+    return anchors[overlap.argmax(dim=1)]
+
+
+def largest_overlap(boxes: Tensor, others: Sequence[Tensor], of_union: bool = True) -> Tensor:
+    """How much of each box of an image lies in that one of the other boxes which it overlaps most.
+
+    Parameters
+    ----------
+    boxes:
+        (B, N, 4) x0, y0, x1, y1.
+    others:
+        Of each image (M, 4).
+    of_union:
+        Whether to measure the intersection by the union (IoU) or, as COCO does for crowds, by the box itself.
+
+    Returns
+    -------
+    (B, N) float32 in [0, 1], 0 where there is nothing to overlap.
+    """
+    best = boxes.new_zeros(boxes.shape[:2])
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(dim=2)[..., None]
+    padded = pad_sequence(list(others), batch_first=True)  # boxes of no area overlap nothing
+    for some in torch.split(padded, BOXES_AT_ONCE, dim=1):
+        if not some.shape[1]:
+            break
+        low = torch.maximum(boxes[:, :, None, :2], some[:, None, :, :2])
+        high = torch.minimum(boxes[:, :, None, 2:], some[:, None, :, 2:])
+        shared = (high - low).clamp(min=0).prod(dim=3)
+        whole = areas + (some[..., 2:] - some[..., :2]).prod(dim=2)[:, None] - shared if of_union else areas
+        best = torch.maximum(best, (shared / whole.clamp(min=1e-9)).amax(dim=2))
+    return best

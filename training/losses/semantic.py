@@ -1,0 +1,126 @@
+"""The semantic loss: cross-entropy (thesis, section 3.2.1), or of the hardest pixels alone (its equation 2.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from panoptic_training.losses.counts import shared_count
+from panoptic_training.targets import IGNORE
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticLossOptions:
+    """How a semantic network learns.
+
+    Attributes
+    ----------
+    class_weights:
+        The weight of each class's pixels, in the order of the label set, not negative and not all 0; null is 1 for
+        all.
+    hardest:
+        The share of an image's labelled pixels that counts, those with the highest loss, in (0, 1]: the bootstrapped
+        cross-entropy; DeeperLab takes 0.15.  Null counts all pixels.
+    small_instance_weight, small_instance_area:
+        Pixels of instances with fewer pixels than the area weigh this much more, to learn from small objects: 3 and
+        4096 in DeeperLab.  A weight of 1 is none.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    class_weights: tuple[float, ...] | None = None
+    hardest: float | None = None
+    small_instance_weight: float = 1.0
+    small_instance_area: int = 64 * 64
+
+    def __post_init__(self) -> None:
+        weights = self.class_weights
+        if weights is not None and not (all(0.0 <= weight < float("inf") for weight in weights) and any(weights)):
+            raise ValueError(f"class_weights must not be negative nor all 0, got {list(weights)}")
+        if self.hardest is not None and not 0.0 < self.hardest <= 1.0:
+            raise ValueError(f"hardest must be in (0, 1], got {self.hardest}")
+        if not 0.0 < self.small_instance_weight < float("inf"):
+            raise ValueError(f"small_instance_weight must be positive, got {self.small_instance_weight}")
+        if self.small_instance_area < 1:
+            raise ValueError(f"small_instance_area must be positive, got {self.small_instance_area}")
+
+
+class SemanticLoss(nn.Module):
+    """Cross-entropy at the size of the labels, to which the logits are interpolated as the decode does.
+
+    With all pixels it is the weighted mean over the batch.  With the hardest it is equation 2.7 for each image,
+    averaged over the images that have a label.  N there is the number of labelled pixels, the only ones whose p(y)
+    exists, and which pixels are hardest is decided before they are weighed.
+
+    Parameters
+    ----------
+    classes:
+        How many there are.
+    options:
+        See there.
+
+    Raises
+    ------
+    ValueError
+        If there are class weights for another number of classes.
+    """
+
+    def __init__(self, classes: int, options: SemanticLossOptions) -> None:
+        super().__init__()
+        weights = options.class_weights
+        if weights is not None and len(weights) != classes:
+            raise ValueError(f"class_weights: expected one for each of {classes} classes, got {len(weights)}")
+        self.options = options
+        # One more for pixels without a label, so that every label finds a weight.
+        table = torch.tensor([*(weights or [1.0] * classes), 0.0])
+        self.register_buffer("weights", table, persistent=False)
+        self.weights: Tensor
+
+    def forward(self, logits: Tensor, labels: Tensor, instances: Tensor) -> Tensor:
+        """The loss, a scalar; 0 where no pixel has a label.
+
+        Parameters
+        ----------
+        logits:
+            (B, C, h, w).
+        labels:
+            (B, H, W) int64 class index, `IGNORE` where there is none.
+        instances:
+            (B, H, W) int32, positive on instances, as in `Targets`.
+        """
+        logits = logits.float()
+        if logits.shape[-2:] != labels.shape[-2:]:
+            logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+        labelled = labels != IGNORE
+        weights = self._pixel_weights(labels, labelled, instances)
+        if self.options.hardest is None:
+            return (losses * weights).sum() / shared_count(weights.sum())
+        return self._of_hardest(losses.flatten(1), weights.flatten(1), labelled.flatten(1), self.options.hardest)
+
+    def _pixel_weights(self, labels: Tensor, labelled: Tensor, instances: Tensor) -> Tensor:
+        """(B, H, W) float32, 0 where there is no label."""
+        weights = self.weights[labels.where(labelled, len(self.weights) - 1)]
+        if self.options.small_instance_weight == 1.0:
+            return weights
+        numbers = instances.flatten(1).clamp(min=0).long()
+        areas = torch.zeros((len(numbers), int(numbers.amax()) + 1), device=numbers.device)
+        areas.scatter_add_(1, numbers, torch.ones_like(numbers, dtype=areas.dtype))
+        areas[:, 0] = float("inf")  # of no instance
+        small = areas.gather(1, numbers).view_as(weights) < self.options.small_instance_area
+        return torch.where(small, weights * self.options.small_instance_weight, weights)
+
+    def _of_hardest(self, losses: Tensor, weights: Tensor, labelled: Tensor, share: float) -> Tensor:
+        """Equation 2.7 of (B, P) pixels."""
+        # Counted in float64: 0.15 of 20 is 3 there, and float32 would make it 4.
+        counts = (labelled.sum(dim=1).double() * share).round(decimals=6).ceil().long()
+        ranked, order = losses.masked_fill(~labelled, -1.0).topk(max(int(counts.amax()), 1), dim=1)
+        chosen = torch.arange(ranked.shape[1], device=losses.device) < counts[:, None]
+        each = (ranked * weights.gather(1, order)).where(chosen, 0.0).sum(dim=1) / counts.clamp(min=1)
+        return each.sum() / shared_count((counts > 0).sum())
