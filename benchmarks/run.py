@@ -16,7 +16,13 @@ from pathlib import Path
 
 from timing import environment
 
-BENCHMARKS: dict[str, tuple[object, ...]] = {"decode": (), "drawing": (), "node_cost": (4.0,)}
+BENCHMARKS: dict[str, tuple[object, ...]] = {
+    "decode": (),
+    "drawing": (),
+    "node_cost": (4.0,),
+    "panoptic_quality": (),
+    "evaluation": (200, 2000),
+}
 """Modules here, and what their `main` is given."""
 
 OUT = Path("out/bench/benchmarks.json")

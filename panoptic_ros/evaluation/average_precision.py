@@ -141,7 +141,7 @@ def _evaluate(images: Sequence[InstanceOverlaps], labels: LabelSet, kind: str) -
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     at = {threshold: int(np.argmin(abs(evaluator.params.iouThrs - threshold))) for threshold in (0.5, 0.75)}
     per_class = []
-    for index, class_id in enumerate(evaluator.params.catIds):
+    for index, class_id in enumerate(sorted(labels.thing_ids)):
         ap, ap50 = _mean(precision[:, :, index, 0, -1]), _mean(precision[at[0.5], :, index, 0, -1])
         if ap is not None and ap50 is not None:
             per_class.append(ClassPrecision(class_id, labels.name_of(class_id), ap, ap50))

@@ -59,7 +59,7 @@ class NamedRows:
     _parts: list[NDArray[np.void]] = field(default_factory=list)
 
     def add(self, name: str, **values: Any) -> None:
-        """Append the rows of an image, an array or a scalar for each column.
+        """Append the rows of an image, an array with an entry for each row for each column.
 
         Raises
         ------
@@ -67,8 +67,7 @@ class NamedRows:
             If the image is there already.
         """
         self.names.add(name)
-        length = max((np.size(value) for value in values.values()), default=0)
-        rows = np.zeros(length, dtype=[(IMAGE, "i4"), *self.columns])
+        rows = np.zeros(len(values[self.columns[0][0]]), dtype=[(IMAGE, "i4"), *self.columns])
         rows[IMAGE] = len(self.names) - 1
         for column, _ in self.columns:
             rows[column] = values[column]

@@ -7,24 +7,18 @@ any number of workers.  Only so many stretches are under way that memory does no
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from functools import partial
 
 from panoptic_ros.datasets.dataset import PanopticDataset, Sample
 from panoptic_ros.evaluation.metrics import SEMANTIC, STANDARD, MetricName, Metrics
 from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.panoptic_quality import Rule
 from panoptic_ros.segmentation import PanopticSegmentation
+from panoptic_ros.workers import check_stop, cores, ordered
 
 STRETCH = 16
 """How many images a worker takes at once: many enough that sending their metrics costs nothing beside reading them."""
-
-AHEAD = 3
-"""How many stretches are under way for each worker: a slow one does not keep the others waiting."""
 
 Progress = Callable[[int], None]
 """Is told how many images have been evaluated so far."""
@@ -93,50 +87,44 @@ def evaluate_predictions(
     Raises
     ------
     EvaluationError
-        If a prediction does not fit its truth, a metric means nothing on the data set, or a worker dies.
+        If a prediction does not fit its truth, or a metric means nothing on the data set.
     DatasetError
         If a truth cannot be read.
+    OSError
+        If a worker has died.
     ValueError
         If there is to be no worker.
     """
-    workers = _cores() if workers is None else workers
+    workers = cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     measured = _metrics(dataset, metrics, rule)
     stretches = [range(start, min(start + STRETCH, len(dataset))) for start in range(0, len(dataset), STRETCH)]
-    if workers == 1 or len(stretches) < 2:
-        for stretch in stretches:
-            _take(measured, dataset, read_prediction, stretch)
-            if progress is not None:
-                progress(measured.images)
-        return measured
-    # Spawned: a forked process would share locks and a GPU with this one.
-    with ProcessPoolExecutor(
-        min(workers, len(stretches)),
-        mp_context=get_context("spawn"),
-        initializer=_begin,
-        initargs=(dataset, read_prediction, measured.names, rule),
-    ) as pool:
-        under_way: deque[Future[Metrics]] = deque()
-        waiting = iter(stretches)
-        try:
-            for stretch in waiting:
-                under_way.append(pool.submit(_evaluate, stretch))
-                if len(under_way) >= AHEAD * workers:
-                    _merge(measured, under_way.popleft(), progress)
-            while under_way:
-                _merge(measured, under_way.popleft(), progress)
-        except BrokenProcessPool as error:
-            raise EvaluationError(f"{dataset.path}: a worker died, perhaps for want of memory; try fewer") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    start = partial(_evaluator, dataset, read_prediction, measured.names, rule)
+    for part in ordered(start, stretches, max(1, min(workers, len(stretches)))):
+        measured.merge(part)
+        if progress is not None:
+            progress(measured.images)
     return measured
 
 
-def _merge(measured: Metrics, future: Future[Metrics], progress: Progress | None) -> None:
-    measured.merge(future.result())
-    if progress is not None:
-        progress(measured.images)
+def _evaluator(
+    dataset: PanopticDataset,
+    read_prediction: Callable[[str], PanopticSegmentation],
+    names: Sequence[MetricName],
+    rule: Rule,
+) -> Callable[[range], Metrics]:
+    """What measures stretches of a data set in one process."""
+
+    def evaluate(stretch: range) -> Metrics:
+        metrics = _metrics(dataset, names, rule)
+        for index in stretch:
+            check_stop()
+            name = dataset.name_of(index)
+            metrics.update(name, read_prediction(name), dataset.truth(index))
+        return metrics
+
+    return evaluate
 
 
 def _metrics(dataset: PanopticDataset, names: Sequence[MetricName], rule: Rule) -> Metrics:
@@ -154,43 +142,3 @@ def _metrics(dataset: PanopticDataset, names: Sequence[MetricName], rule: Rule) 
             f"ask for {' or '.join(SEMANTIC)}"
         )
     return Metrics(dataset.labels, names, rule)
-
-
-def _take(
-    metrics: Metrics,
-    dataset: PanopticDataset,
-    read_prediction: Callable[[str], PanopticSegmentation],
-    stretch: range,
-) -> None:
-    for index in stretch:
-        name = dataset.name_of(index)
-        metrics.update(name, read_prediction(name), dataset.truth(index))
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# --- in a worker
-
-_work: tuple[PanopticDataset, Callable[[str], PanopticSegmentation], Sequence[MetricName], Rule] | None = None
-"""What a worker works on: sent once, and not with every stretch."""
-
-
-def _begin(
-    dataset: PanopticDataset,
-    read_prediction: Callable[[str], PanopticSegmentation],
-    names: Sequence[MetricName],
-    rule: Rule,
-) -> None:
-    global _work
-    _work = (dataset, read_prediction, names, rule)
-
-
-def _evaluate(stretch: range) -> Metrics:
-    assert _work is not None, "a worker begins before it evaluates"
-    dataset, read_prediction, names, rule = _work
-    metrics = _metrics(dataset, names, rule)
-    _take(metrics, dataset, read_prediction, stretch)
-    return metrics

@@ -190,8 +190,10 @@ class VideoQuality:
         Raises
         ------
         EvaluationError
-            If a frame is in both.
+            If a frame is in both, or the other's windows are of other lengths.
         """
+        if other.windows != self.windows:
+            raise EvaluationError(f"windows of {self.windows} and {other.windows} frames cannot be merged")
         repeated = self._frames.keys() & other._frames.keys()
         if repeated:
             sequence, frame = min(repeated)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
-from panoptic_ros.datasets.dataset import Truth
+from panoptic_ros.datasets.dataset import PanopticDataset, Truth
+from panoptic_ros.datasets.faults import Fault, Report
 from panoptic_ros.evaluation.overlaps import Overlaps, overlaps
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -80,8 +83,8 @@ def renamed(ids: np.ndarray, offset: int, keep: Collection[int] = ()) -> np.ndar
 
 
 def perturbed(ids: np.ndarray, labels: LabelSet, generator: np.random.Generator) -> np.ndarray:
-    """A truth as a network might predict it: regions shifted, classes confused, instances joined, split and lost."""
-    shift = generator.integers(-6, 7, size=2)
+    """A truth as a network might predict it: shifted, classes confused, instances joined, split and lost."""
+    shift = generator.integers(-2, 3, size=2)
     moved = np.roll(ids, tuple(shift), axis=(0, 1))
     things = labels.thing_ids
     result = moved.copy()
@@ -117,3 +120,63 @@ def perturbed(ids: np.ndarray, labels: LabelSet, generator: np.random.Generator)
         result[y : y + 8, x : x + 12] = int(generator.choice(sorted(things))) * 1000 + free
         free += 1
     return result.astype(np.int32)
+
+
+class DrawnDataset(PanopticDataset):
+    """Images that are drawn when they are asked for, as frames of two drives."""
+
+    def __init__(self, count: int, height: int = 48, width: int = 64) -> None:
+        self.name, self.path, self.labels = "drawn", Path("/drawn"), LABELS
+        self.count, self.height, self.width = count, height, width
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name_of(self, index: int) -> str:
+        return f"drawn/{index:05d}"
+
+    def image_path(self, index: int) -> Path:
+        return self.path / f"{index:05d}.png"
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((self.height, self.width, 3), index % 256, dtype=np.uint8)
+
+    def _read_truth(self, index: int, report: Report) -> Truth:
+        generator = np.random.default_rng(index)
+        blocks = generator.choice(IDS, (self.height // 8, self.width // 8)).astype(np.int32)
+        ids = np.kron(blocks, np.ones((8, 8), dtype=np.int32))
+        crowd = frozenset({24002} & set(ids.flat))
+        return Truth(segmentation(ids), crowd, f"drive {index % 2}", index // 2)
+
+    def listing_faults(self) -> Iterator[Fault]:
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Perturbs the truth of a drawn data set; what a worker is sent."""
+
+    dataset: DrawnDataset
+
+    def __call__(self, name: str) -> PanopticSegmentation:
+        index = int(name.partition("/")[2])
+        generator = np.random.default_rng(1_000_000 + index)
+        seen = perturbed(self.dataset.truth(index).segmentation.ids, LABELS, generator)
+        scores = {int(id_): float(generator.random()) for id_ in np.unique(seen) if id_}
+        confidence = generator.integers(0, 256, seen.shape).astype(np.uint8)
+        return replace(segmentation(seen, scores), confidence=confidence)
+
+
+@dataclass(frozen=True)
+class Failing(Predictor):
+    """Goes wrong at one image: ``raise`` gives a prediction of another size, ``die`` ends the process."""
+
+    at: str
+    how: str
+
+    def __call__(self, name: str) -> PanopticSegmentation:
+        if name != self.at:
+            return super().__call__(name)
+        if self.how == "die":
+            os._exit(1)
+        return segmentation(np.full((2, 2), 7000))

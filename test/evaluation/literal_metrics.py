@@ -89,3 +89,33 @@ def coverings(images: Iterable[tuple[dict[int, Pixels], dict[int, Pixels], froze
 def mean(values: Iterable[float]) -> float | None:
     found = list(values)
     return sum(found) / len(found) if found else None
+
+
+def tubes(frames: Iterable[np.ndarray]) -> dict[int, Pixels]:
+    """The pixels of each id over several frames."""
+    found: dict[int, Pixels] = defaultdict(frozenset)
+    for number, ids in enumerate(frames):
+        for id_, pixels in regions(ids, number).items():
+            found[id_] |= pixels
+    return dict(found)
+
+
+def associations(
+    prediction: dict[int, Pixels], truth: dict[int, Pixels], crowd: Pixels, things: set[int]
+) -> list[Fraction]:
+    """The association quality of each true tube (Weber et al. 2021, equation 4); what lies on a crowd does not
+    count.
+    """
+    found = []
+    for truth_id, tube in truth.items():
+        true = tube - crowd
+        if truth_id // 1000 not in things or not true:
+            continue
+        total = Fraction(0)
+        for predicted_id, predicted in prediction.items():
+            if predicted_id // 1000 in things:
+                seen = predicted - crowd
+                shared = len(true & seen)
+                total += shared * Fraction(shared, len(true | seen))
+        found.append(total / len(true))
+    return found
