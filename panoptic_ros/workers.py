@@ -81,7 +81,8 @@ def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: 
     with _ctrl_c_sets(stop):
         try:
             for part in parts:
-                pending.append(pool.submit(_work, part))
+                with _ctrl_c_later():
+                    pending.append(pool.submit(_work, part))
                 if len(pending) >= AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
@@ -116,6 +117,16 @@ def _work(part: Any) -> Any:
     assert _make is not None
     check_stop()
     return _make(part)
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: a process started in it is deaf to it from the first on, before `_begin` too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

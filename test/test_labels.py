@@ -66,3 +66,18 @@ def test_a_class_occurs_once() -> None:
         LabelSet("x", (car, Label(1, "van", True, (0, 0, 0))))
     with pytest.raises(ValueError, match=r"name occurs twice: \['car'\]"):
         LabelSet("x", (car, Label(2, "car", True, (0, 0, 0))))
+
+
+def test_camvid_has_the_official_colours_in_the_order_of_its_list() -> None:
+    labels = LabelSet.load("camvid_32")
+    colors = {label.name: label.color for label in labels.labels}
+    assert len(labels) == 31
+    assert [label.id for label in labels.labels] == [*range(1, 31), 32]  # the 31st is Void
+    assert list(colors)[:3] == ["Animal", "Archway", "Bicyclist"]
+    assert (colors["Sky"], colors["Wall"], colors["LaneMkgsNonDriv"]) == ((128, 128, 128), (64, 192, 0), (192, 0, 64))
+    assert not labels.things
+    eleven = LabelSet.load("camvid")
+    assert [label.name for label in eleven.labels] == (
+        "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()  # as in its NOTE, from 0
+    )
+    assert eleven.class_ids.tolist() == list(range(1, 12))

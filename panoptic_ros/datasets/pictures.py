@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from panoptic_ros.datasets.faults import DatasetError
-from panoptic_ros.encodings import ImageError, decompress
+from panoptic_ros.encodings import ImageError, check_compressed, decompress
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -89,11 +89,11 @@ def _content(path: Path) -> bytes:
 def _pixels(path: Path, modes: tuple[str, ...], expected: str) -> NDArray[Any]:
     content = _content(path)
     try:
+        if check_compressed(content, path.suffix) != "PNG":  # Pillow alone would take a PNG without its end
+            raise DatasetError(path, "is a JPEG, which keeps no numbers; expected a PNG")
         with Image.open(io.BytesIO(content)) as image:
             if image.mode not in modes:
                 raise DatasetError(path, f"is an image of mode {image.mode}, expected {expected}")
             return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:  # as Pillow says that it is corrupt
-        if isinstance(error, DatasetError):
-            raise
+    except (ImageError, OSError, SyntaxError) as error:  # the last two are Pillow's, of a PNG that is corrupt
         raise DatasetError(path, f"is no whole image: {error}") from error

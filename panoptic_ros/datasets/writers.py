@@ -22,7 +22,7 @@ MASK = 255  # any number but 0 is the instance
 
 
 class PanopticResults:
-    """Results in COCO's panoptic format (panopticapi), which Cityscapes takes too: ``<name>.json`` and ``<name>/*.png``.
+    """Results in COCO's panoptic format (panopticapi), also for Cityscapes: ``<name>.json`` and ``<name>/*.png``.
 
     It is used in a ``with`` block; the JSON is written when the block ends, unless it fails.
 
