@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,12 +136,14 @@ def _watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's advice on what is meant as it is."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for advice in (
             r"Found \d+ module\(s\) in eval mode",  # frozen parts
             r"The '\w+' does not have many workers",  # the user's choice
             r"The number of training batches \(\d+\) is smaller than the logging interval",
             r"Checkpoint directory .* exists and is not empty",
+            r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own call
         ):
             warnings.filterwarnings("ignore", advice)
         yield

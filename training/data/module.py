@@ -193,10 +193,34 @@ class PanopticData(pl.LightningDataModule):
             raise ConfigurationError(f"{path}: the samples were not looked at, which balance and class weights need")
         return found
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Batches of this process."""
+    def order(self) -> EpochOrder:
+        """The order of training samples in this process.
+
+        Raises
+        ------
+        ConfigurationError
+            If the processes cannot share a batch evenly, or an epoch is less than a batch.
+        """
         processes, rank = self._processes()
         loading = self._loading
+        repeats = self._repeats()
+        count = self._options.samples_per_epoch or round(float(repeats.sum()))
+        if self._overfit:
+            # A step is a whole batch, also of fewer samples than that.
+            count = max(self._overfit, loading.batch)
+        try:
+            return EpochOrder(repeats, count, loading.batch // processes, loading.seed, rank, processes)
+        except ValueError as error:
+            raise ConfigurationError(f"data: train: {error}") from error
+
+    def batches_per_epoch(self) -> int:
+        """How many batches an epoch has, in each process."""
+        return self.order().batches
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of this process."""
+        loading = self._loading
+        order = self.order()
         samples = TrainingSet(
             self.train,
             loading.labels,
@@ -205,14 +229,7 @@ class PanopticData(pl.LightningDataModule):
             loading.seed,
             self._options.minimum_instance_area,
         )
-        repeats = self._repeats()
-        count = self._options.samples_per_epoch or round(float(repeats.sum()))
-        if self._overfit:
-            # A step is a whole batch, also of fewer samples than that.
-            count = max(self._overfit, loading.batch)
-        batch = loading.batch // processes
-        order = EpochOrder(repeats, count, batch, loading.seed, rank, processes)
-        return ResumableLoader(samples, order, batch, self._options.workers, self._on_gpu())
+        return ResumableLoader(samples, order, order.batch, self._options.workers, self._on_gpu())
 
     def val_dataloader(self) -> DataLoader[ValidationSample]:
         """Each sample once, shared by the processes."""

@@ -93,7 +93,7 @@ class EpochOrder(Sampler[Draw]):
     ) -> None:
         self._repeats = repeats
         self._count = count
-        self._batch = batch
+        self.batch = batch
         self._seed = seed
         self._rank = rank
         self._processes = processes
@@ -109,13 +109,13 @@ class EpochOrder(Sampler[Draw]):
 
     def __len__(self) -> int:
         """Samples of a whole epoch in this process, wherever it is begun."""
-        return self.batches * self._batch
+        return self.batches * self.batch
 
     def __iter__(self) -> Iterator[Draw]:
         """The draws from batch `start` on."""
         indices = drawn(self._repeats, self._count, self._seed, self.epoch).tolist()
         epoch = self.epoch
         for batch in range(self.start, self.batches):
-            first = (batch * self._processes + self._rank) * self._batch
-            for position in range(first, first + self._batch):
+            first = (batch * self._processes + self._rank) * self.batch
+            for position in range(first, first + self.batch):
                 yield Draw(epoch, position, indices[position])

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -50,6 +51,21 @@ class WholeCheckpoints(TorchCheckpointIO):
             os.close(folder)
 
 
+class StepCheckpoint(ModelCheckpoint):
+    """Writes a checkpoint every so many steps, but not after the last step of an epoch.
+
+    A run that goes on from there would take the epoch as done and leave out its validation; the checkpoint that follows
+    validation is the one to go on from.
+    """
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write one where it is time."""
+        if batch_idx + 1 < trainer.num_training_batches:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
 def checkpoint_callbacks(config: TrainingConfig, folder: Path) -> list[ModelCheckpoint]:
     """What writes ``best.ckpt`` after each validation that is better than all before, and ``last.ckpt`` after each
     epoch and, if that is asked for, every so many steps.
@@ -66,7 +82,7 @@ def checkpoint_callbacks(config: TrainingConfig, folder: Path) -> list[ModelChec
         ModelCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common),
     ]
     if config.checkpoint_steps is not None:
-        callbacks.append(ModelCheckpoint(filename=LAST, every_n_train_steps=config.checkpoint_steps, **common))
+        callbacks.append(StepCheckpoint(filename=LAST, every_n_train_steps=config.checkpoint_steps, **common))
     return callbacks
 
 

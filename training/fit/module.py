@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ class PanopticTraining(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and a schedule that goes on with each step."""
         optimizer = make_optimizer(self.config.optimizer, self)
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Not Lightning's estimate, which makes the loader before the state of a resumed one is there to be given to it.
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps = self.config.epochs * math.ceil(data.batches_per_epoch() / self.config.accumulate)
         schedule = LambdaLR(optimizer, factor(self.config.schedule, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
