@@ -92,7 +92,8 @@ def _train(config: TrainingConfig, options: RunOptions) -> None:
         raise typer.Exit(INTERRUPTED)
     if run.trainer.is_global_zero:
         _say_measures(run)
-        OUT.print(f"{options.folder}: {run.trainer.global_step} steps", markup=False, soft_wrap=True)
+        shared = f" by {run.trainer.world_size} processes" if run.trainer.world_size > 1 else ""
+        OUT.print(f"{options.folder}: {run.trainer.global_step} steps{shared}", markup=False, soft_wrap=True)
 
 
 def _try(config: TrainingConfig, options: RunOptions) -> None:

@@ -120,7 +120,8 @@ class PanopticTraining(pl.LightningModule):
         terms = self.loss(batch.inputs(), batch.targets)
         self._check_finite(terms, batch)
         for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch))
+            # Each process has its part of the batch: the mean of them is the batch's.
+            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch), sync_dist=True)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/learning_rate", rate, batch_size=len(batch))
         loss: Tensor = terms["loss"]
