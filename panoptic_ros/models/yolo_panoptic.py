@@ -28,7 +28,8 @@ Where the thesis is silent, the choice and its reason:
   multiplying the features by the box's mask and cropping would give, without N full-size products.
 - Between the convolutions of the instance head: batch norm, and ReLU6 after each (two convolutions without a
   non-linearity between them would be one).
-- The mask's last bias starts at the logit of 0.6, about the share of its box that an object covers.
+- The mask's last bias starts at the logit of 0.6, about the share of its box that an object covers, its weights at
+  Glorot's.  The masks of an untrained head are their boxes.
 - Small stuff is a class whose whole area is small, not each of its regions: a class of stuff is one segment.
 - Overlaps are resolved by objectness as the thesis says; a segment's published score is objectness x class probability.
 """
@@ -259,6 +260,10 @@ class YoloPanoptic(PanopticModel):
     def _masks(self, outputs: dict[str, Tensor], detections: Sequence[Detections]) -> tuple[Tensor, ...]:
         """The mask probabilities (N, S, S) of each image's detections, from one run of the instance head."""
         head = self.instance_head
+        if "instance_head" in self.untrained:  # its masks are noise, and the box is what is known
+            return tuple(
+                found.boxes.new_ones((len(found.boxes), head.crop_size, head.crop_size)) for found in detections
+            )
         height, width = (self.semantic_stride * size for size in outputs["semantic_logits"].shape[-2:])
         crops = [
             head.crop(

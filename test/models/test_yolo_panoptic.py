@@ -73,7 +73,10 @@ def test_the_instance_heads_are_those_of_figure_3_9(kind: str, size: int, convol
     assert head.crop_size == size
     masks = head(torch.randn(3, 17, size, size))
     assert masks.shape == (3, size, size)
-    torch.testing.assert_close(masks.sigmoid(), torch.full_like(masks, 0.6))  # untrained: the box's usual share
+    assert float(head.mask.bias.detach().sigmoid()) == pytest.approx(0.6)  # the box's usual share
+    weights = head.mask.weight.detach()
+    assert 0.3 < float((weights < 0).float().mean()) < 0.7  # some channels can speak for what is beside the object
+    assert 0.5 < float(weights.abs().max()) / (6 / 17) ** 0.5 <= 1.0
 
 
 def test_crops_sample_their_box_and_the_plane_of_their_class() -> None:
@@ -248,8 +251,9 @@ def test_a_detector_alone_leaves_stuff_void_and_masks_their_boxes(small: YoloPan
     outputs = scene(small, 0, images=1)
     untrained = small.untrained
     small.untrained = untrained - {"detector"}
+    options = DecodeOptions(max_detections=1, mask_threshold=0.9)
     try:
-        value = small.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], DecodeOptions(max_detections=1))[0]
+        value = small.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], options)[0]
     finally:
         small.untrained = untrained
     (thing,) = value.segments

@@ -16,6 +16,9 @@ class        `detector`
 
 The detector's terms weigh 0.01: they are sums over an image, which Darknet learns at a rate of 0.001, and the thesis'
 rate for the joint loss is 0.1.
+
+A training step takes the parts of its terms out of `model.untrained`: the decode leaves untrained heads out, and
+validation would measure nothing of what was learnt.
 """
 
 from __future__ import annotations
@@ -126,6 +129,9 @@ class YoloPanopticLoss(nn.Module):
         learning = self.learning()
         if not learning:
             raise ValueError("every part of the model is frozen; there is nothing to learn")
+        if self.training:
+            # The decode does not ask heads that are untrained; those that learn from here on are not.
+            self.model.untrained -= {part for group in learning for part in PARTS[group]}
         maps = self.model.maps(images)
         options = self.options
         terms: dict[str, Tensor] = {}

@@ -13,7 +13,7 @@ CROP_SIZE = {"deep": 20, "shallow": 40}
 """Side of the crops that the two heads work on."""
 
 FOREGROUND_SHARE = 0.6
-"""What an untrained mask says everywhere: about the share of its box that an object covers."""
+"""What masks start from: about the share of its box that an object covers."""
 
 
 class InstanceFeatures(nn.Module):
@@ -55,7 +55,9 @@ class InstanceHead(nn.Module):
             ]
         self.convolutions = nn.Sequential(*layers)
         self.mask = nn.Conv2d(channels, 1, 1)
-        nn.init.zeros_(self.mask.weight)
+        # Not from zero: objects cover most of their boxes, so the first steps would push all weights the same way,
+        # every channel would learn to see the object, and behind ReLU6 none could speak for what is beside it.
+        nn.init.xavier_uniform_(self.mask.weight)
         nn.init.constant_(self.mask.bias, math.log(FOREGROUND_SHARE / (1.0 - FOREGROUND_SHARE)))  # type: ignore[arg-type]
 
     def crop(
