@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +38,7 @@ def fit(
         Path | None, typer.Option(help="Where checkpoints, weights, logs and pictures go; runs/<config> if not given.")
     ] = None,
     data_root: Annotated[Path, typer.Option(help="Where the configuration's relative paths begin.")] = Path("datasets"),
+    weights: Annotated[str, typer.Option(help="Start from these weights, in place of the configuration's.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     overfit: Annotated[
         int, typer.Option(min=0, help="Learn so many samples by heart, without augmentation: a trial of the set-up.")
@@ -61,6 +63,8 @@ def fit(
         from panoptic_training.fit.run import RunOptions
 
         training = load_training_config(config)
+        if weights:
+            training = replace(training, weights=replace(training.weights, path=weights))
         options = RunOptions(
             folder=out or RUNS / Path(config).stem,
             data_root=data_root,
@@ -98,8 +102,6 @@ def _train(config: TrainingConfig, options: RunOptions) -> None:
 
 def _try(config: TrainingConfig, options: RunOptions) -> None:
     """One batch through everything, in a folder that is removed again."""
-    from dataclasses import replace
-
     from panoptic_training.fit.run import Run
 
     if options.resume:

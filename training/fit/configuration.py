@@ -14,6 +14,7 @@ from panoptic_ros.resources import find_config
 from panoptic_training.augmentation import AugmentationOptions
 from panoptic_training.data.module import DataOptions
 from panoptic_training.fit.optimisation import OptimizerOptions, ScheduleOptions
+from panoptic_training.fit.start import StartOptions
 
 Measure = Literal["loss", "semantic_iou", "instance_iou", "pq", "mask_ap"]
 HIGHER_IS_BETTER: Mapping[str, bool] = {
@@ -67,8 +68,9 @@ class TrainingConfig:
     data:
         Data sets.
     weights:
-        What training starts from: ``.safetensors``, or Darknet ``.weights`` for the detector and its backbone; empty
-        for random.
+        What training starts from.
+    labels:
+        Name or path of a label set in place of the model's; empty for the model's.
     frozen:
         Parts of the model (``detector``, ``semantic_head`` …) that do not learn: no gradient, and evaluation mode, so
         that their batch norms keep their statistics.
@@ -116,7 +118,8 @@ class TrainingConfig:
 
     model: str
     data: DataOptions
-    weights: str = ""
+    weights: StartOptions = field(default_factory=StartOptions)
+    labels: str = ""
     frozen: tuple[str, ...] = ()
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
     loss: Any = field(default_factory=dict)
@@ -182,8 +185,13 @@ def load_training_config(name: str) -> TrainingConfig:
     config = from_mapping(TrainingConfig, read_yaml(path), str(path))
     if not isinstance(config.loss, Mapping):
         raise ConfigurationError(f"{path}: loss: expected keys with values, got {config.loss!r}")
-    model, weights = _beside(path, config.model), _beside(path, config.weights)
-    return dataclasses.replace(config, model=model, weights=weights, loss=dict(config.loss))
+    return dataclasses.replace(
+        config,
+        model=_beside(path, config.model),
+        labels=_beside(path, config.labels),
+        weights=dataclasses.replace(config.weights, path=_beside(path, config.weights.path)),
+        loss=dict(config.loss),
+    )
 
 
 def _beside(path: Path, value: str) -> str:

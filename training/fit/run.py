@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from panoptic_ros.configuration import ConfigurationError, from_mapping
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.model import PanopticModel
-from panoptic_ros.models.weights import load_weights
 from panoptic_training.data.module import Loading, PanopticData, Watch
 from panoptic_training.data.survey import class_weights
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, WholeCheckpoints, check_resumed, checkpoint_callbacks
@@ -24,6 +23,7 @@ from panoptic_training.fit.cost import Cost
 from panoptic_training.fit.export import Export
 from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.fit.pictures import Pictures
+from panoptic_training.fit.start import load_start
 from panoptic_training.losses import LOSSES
 
 PART_PROCESSES = "ddp_find_unused_parameters_true"
@@ -99,6 +99,8 @@ class Run:
                 f"{self._checkpoint}: a training is there already; go on with --resume, or choose another --out"
             )
         self.model_config = load_model_config(config.model)
+        if config.labels:
+            self.model_config = replace(self.model_config, labels=config.labels)
         self.model = self._build_model()
         loading = Loading(
             labels=self.model.labels,
@@ -149,8 +151,13 @@ class Run:
                 f"{', '.join(sorted(LOSSES))}"
             )
         model = build_model(self.model_config)
-        if self.config.weights and not self.options.resume:
-            load_weights(model, Path(self.config.weights).expanduser())
+        if not self.options.resume:
+            load_start(model, self.config.weights)
+            if random := sorted(model.untrained & set(self.config.frozen)):
+                raise ConfigurationError(
+                    f"frozen: {', '.join(random)} cannot be frozen with random weights; name those of a trained one with "
+                    "--weights"
+                )
         return model
 
     def _loss_options(self) -> Any:
