@@ -30,6 +30,10 @@ PART_PROCESSES = "ddp_find_unused_parameters_true"
 """A process whose part of a batch shows no instance leaves the instance head without a gradient."""
 
 
+BACKBONE = "detector"
+"""The part that gives all others their features."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a training is run; what is learned is in its configuration.
@@ -153,10 +157,10 @@ class Run:
         model = build_model(self.model_config)
         if not self.options.resume:
             load_start(model, self.config.weights)
-            if random := sorted(model.untrained & set(self.config.frozen)):
+            if BACKBONE in model.untrained & set(self.config.frozen):
                 raise ConfigurationError(
-                    f"frozen: {', '.join(random)} cannot be frozen with random weights; name those of a trained one with "
-                    "--weights"
+                    f"frozen: {BACKBONE} has random weights, at least in part, of which nothing can be learned; name "
+                    "those of a trained one with --weights"
                 )
         return model
 

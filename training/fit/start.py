@@ -55,6 +55,8 @@ def load_start(model: PanopticModel, options: StartOptions) -> None:
         If the file cannot be used.
     """
     if not options.path:
+        if options.layers is not None or options.classes is not None:
+            raise WeightsError("weights: layers and classes are given, but no file; name it with --weights")
         return
     path = Path(options.path).expanduser()
     if options.layers is None and options.classes is None:
