@@ -62,6 +62,7 @@ def fit(
         from panoptic_training.fit.configuration import load_training_config
         from panoptic_training.fit.run import RunOptions
 
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # not before its import, which sets it
         training = load_training_config(config)
         if weights:
             training = replace(training, weights=replace(training.weights, path=weights))
@@ -139,7 +140,6 @@ def _watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's advice on what is meant as it is."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for advice in (
             r"Found \d+ module\(s\) in eval mode",  # frozen parts
