@@ -44,6 +44,8 @@ class OverlayPainter:
         Names and colours of the classes.
     opacity:
         Weight of a class's colour against the camera's image, 0 to 1.
+    scores:
+        Write scores beside the names; a truth has none that mean anything.
 
     Raises
     ------
@@ -51,11 +53,12 @@ class OverlayPainter:
         If `opacity` is not in [0, 1].
     """
 
-    def __init__(self, labels: LabelSet, opacity: float = 0.5) -> None:
+    def __init__(self, labels: LabelSet, opacity: float = 0.5, scores: bool = True) -> None:
         if not 0 <= opacity <= 1:
             raise ValueError(f"opacity must be in [0, 1], got {opacity}")
         self._labels = labels
         self._opacity = opacity
+        self._scores = scores
         self._fills = np.ascontiguousarray(labels.colors[:, None, ::-1])  # (256, 1, 3) B, G, R, as applyColorMap wants
         # Halfway to white: any class's outline is lighter than what it surrounds, and still tells the class.
         self._inks = self._fills // 3 + 170
@@ -131,7 +134,8 @@ class OverlayPainter:
         taken = np.zeros((height, width), dtype=bool)
         for thing in sorted(segmentation.things, key=lambda segment: -segment.area):
             blue, green, red = self._inks[thing.class_id, 0].tolist()
-            caption = self._lettering.caption(self._labels.name_of(thing.class_id), thing.score, (blue, green, red))
+            score = thing.score if self._scores else None
+            caption = self._lettering.caption(self._labels.name_of(thing.class_id), score, (blue, green, red))
             high, wide = caption.shape[:2]
             # A thing much smaller than its caption goes without, or a crowd would become a wall of text.
             if thing.area < high * wide / 2 or high > height or wide > width:
@@ -178,9 +182,10 @@ class _Lettering:
         self.name = cache(self._draw_name)
         self._plate = cache(self._draw_plate)
 
-    def caption(self, name: str, score: float, ink: Color) -> Image:
-        """(h, w, 3) uint8, a dark plate with a stripe of the outline's colour, the name and the score."""
-        return np.hstack((self._plate(name, NAME_INK, ink), self._plate(f"{score:.2f}", SCORE_INK, None)))
+    def caption(self, name: str, score: float | None, ink: Color) -> Image:
+        """(h, w, 3) uint8, a dark plate with a stripe of the outline's colour, the name and any score."""
+        plate = self._plate(name, NAME_INK, ink)
+        return plate if score is None else np.hstack((plate, self._plate(f"{score:.2f}", SCORE_INK, None)))
 
     def _draw_plate(self, text: str, color: Color, stripe: Color | None) -> Image:
         coverage = self._draw(text, 0 if stripe is None else 2 * self._pad, self._pad)

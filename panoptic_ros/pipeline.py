@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from panoptic_ros.engines import ENGINES, OutOfMemory, check_engine
 from panoptic_ros.letterbox import Letterbox
-from panoptic_ros.models import WEIGHTS_SUFFIX, ModelConfig, build_model, load_model_config
+from panoptic_ros.models import ModelConfig, build_model, load_model_config
 from panoptic_ros.models.weights import check_weights, load_weights
+from panoptic_ros.resources import weights_of
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Pipeline:
             cv2.setNumThreads(threads)
         config = load_model_config(model)
         network = build_model(config)
-        if weights := _weights_of(model, weights):
+        if weights := weights_of(model, weights):
             load_weights(network, Path(weights).expanduser())
         try:
             return cls(model, config, network, ENGINES[engine](network, found, precision))
@@ -128,7 +129,7 @@ class Pipeline:
         config = load_model_config(model)
         with torch.device("meta"):
             network = build_model(config)
-        if weights := _weights_of(model, weights):
+        if weights := weights_of(model, weights):
             check_weights(network, Path(weights).expanduser())
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]:
@@ -181,8 +182,3 @@ class Pipeline:
         """Wait for the GPU, so that its time is counted where it is spent."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def _weights_of(model: str, weights: str) -> str:
-    """The weights to load; those that the model's own file holds where no others are named."""
-    return model if not weights and model.endswith(WEIGHTS_SUFFIX) else weights

@@ -191,6 +191,20 @@ def test_captions_say_name_and_score() -> None:
     assert all(picture.max() > 240 for picture in pictures)  # light on dark
 
 
+def test_without_scores_captions_are_names_alone() -> None:
+    ids = np.zeros((200, 300), dtype=np.int32)
+    ids[60:160, 80:220] = CAR * 1000 + 1
+    value = segment(ids)
+    whole, name = (OverlayPainter(LABELS, scores=scores)(gray(200, 300), value) for scores in (True, False))
+    (rows, columns), (name_rows, name_columns) = plate_box(whole), plate_box(name)
+    width = name_columns.stop - name_columns.start
+    assert rows == name_rows
+    assert 0 < width < columns.stop - columns.start
+    left = whole[rows, columns][:, :width]
+    assert (left == name[name_rows, name_columns]).all()
+    assert (name == OverlayPainter(LABELS, scores=False)(gray(200, 300), segment(ids, 0.11))).all()
+
+
 def test_captions_do_not_cover_one_another() -> None:
     painter = OverlayPainter(LABELS)
     ids = np.zeros((720, 1280), dtype=np.int32)

@@ -77,7 +77,6 @@ def test_camvid_has_the_official_colours_in_the_order_of_its_list() -> None:
     assert (colors["Sky"], colors["Wall"], colors["LaneMkgsNonDriv"]) == ((128, 128, 128), (64, 192, 0), (192, 0, 64))
     assert not labels.things
     eleven = LabelSet.load("camvid")
-    assert [label.name for label in eleven.labels] == (
-        "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()  # as in its NOTE, from 0
-    )
+    names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+    assert [label.name for label in eleven.labels] == names  # from 0 in its files
     assert eleven.class_ids.tolist() == list(range(1, 12))

@@ -157,4 +157,5 @@ def _print_summary(dataset: PanopticDataset, split: str, summary: Summary) -> No
             names = ", ".join(absent) if len(absent) <= NAMES_SAID else f"{len(absent)} of {len(labels)} classes"
             OUT.print(f"absent: {names}", markup=False, soft_wrap=True)
         OUT.print(f"at most {summary.most_segments} segments in a picture")
-    OUT.print(f"{summary.faults[Severity.ERROR]} errors, {summary.faults[Severity.WARNING]} warnings")
+    errors, warnings = summary.faults[Severity.ERROR], summary.faults[Severity.WARNING]
+    OUT.print(f"errors: {errors}, warnings: {warnings}")

@@ -31,9 +31,9 @@ class _Segments:
     """What the JSON says of the segments of all pictures, one after another, (S,) each; `first` (N + 1,) parts them."""
 
     first: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    categories: NDArray[np.int64]
-    areas: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    categories: NDArray[np.int32]
+    areas: NDArray[np.int32]
     crowd: NDArray[np.bool_]
 
 
@@ -108,9 +108,9 @@ class CocoPanoptic(PanopticDataset):
         counts = [len(annotation["segments_info"]) for annotation in chosen.values()]
         self._segments = _Segments(
             first=np.cumsum([0, *counts]),
-            ids=np.array([segment["id"] for segment in segments], dtype=np.int64),
-            categories=np.array([segment["category_id"] for segment in segments], dtype=np.int64),
-            areas=np.array([segment.get("area", -1) for segment in segments], dtype=np.int64),
+            ids=np.array([segment["id"] for segment in segments], dtype=np.int32),
+            categories=np.array([segment["category_id"] for segment in segments], dtype=np.int32),
+            areas=np.array([segment.get("area", -1) for segment in segments], dtype=np.int32),
             crowd=np.array([segment.get("iscrowd", 0) for segment in segments], dtype=bool),
         )
 

@@ -48,7 +48,7 @@ def contact_sheet(dataset: PanopticDataset, indices: Sequence[int], columns: int
     """
     if not indices:
         raise ValueError("a contact sheet needs one sample at least")
-    painter = OverlayPainter(dataset.labels)
+    painter = OverlayPainter(dataset.labels, scores=False)
     cells = [_cell(dataset, index, painter, width) for index in indices]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     return np.vstack([_row(row, min(columns, len(cells))) for row in rows])

@@ -16,12 +16,11 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
-from panoptic_ros.resources import find_config
+from panoptic_ros.resources import WEIGHTS_SUFFIX, find_config
 
 SEED = 0
 """Networks without weights are random, but the same every time."""
 
-WEIGHTS_SUFFIX = ".safetensors"
 CONFIG_KEY, LABEL_SET_KEY = "config", "label_set"
 """Under which keys of its metadata exported weights keep what `describe` says."""
 

@@ -47,7 +47,7 @@ def test_a_good_data_set(tmp_path: Path) -> None:
     assert lines[0] == f"{tmp_path} val: cityscapes, labels cityscapes"
     assert lines[1] == "3 samples, 3 with labels that can be read; 64x48 (3)"
     assert "26  car     thing         3         3       0  14.32 %" in lines  # 440 of 3072 pixels
-    assert lines[-1] == "0 errors, 0 warnings"
+    assert lines[-1] == "errors: 0, warnings: 0"
     assert not result.stderr
 
 
@@ -58,7 +58,7 @@ def test_an_error_is_said_with_its_file_and_ends_with_one(tmp_path: Path) -> Non
     result = run("check", tmp_path, "--workers", 2)
     assert result.exit_code == 1
     assert f"error: {picture}: is missing" in result.stdout.splitlines()
-    assert result.stdout.splitlines()[-1] == "1 errors, 0 warnings"
+    assert result.stdout.splitlines()[-1] == "errors: 1, warnings: 0"
 
 
 def test_warnings_alone_end_with_nought(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_warnings_alone_end_with_nought(tmp_path: Path) -> None:
     result = run("check", tmp_path, "--workers", 1)
     assert result.exit_code == 0
     assert f"warning: {extra}: has no labels" in result.stdout.splitlines()
-    assert result.stdout.splitlines()[-1] == "0 errors, 1 warnings"
+    assert result.stdout.splitlines()[-1] == "errors: 0, warnings: 1"
 
 
 def test_all_splits_are_checked_or_the_one_that_is_wanted(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_same_fault_a_hundred_times_is_counted(tmp_path: Path) -> None:
     result = run("check", tmp_path, "--workers", 1)
     assert sum(line.startswith("error: ") for line in result.stdout.splitlines()) == 20
     assert "and 10 more: is missing" in result.stdout.splitlines()
-    assert result.stdout.splitlines()[-1] == "30 errors, 0 warnings"
+    assert result.stdout.splitlines()[-1] == "errors: 30, warnings: 0"
     every = run("check", tmp_path, "--workers", 1, "--every-fault")
     assert sum(line.startswith("error: ") for line in every.stdout.splitlines()) == 30
 

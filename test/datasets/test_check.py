@@ -144,6 +144,13 @@ CASES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any], Severity, s
         PNG,
         f"segment 11829830 has {np.count_nonzero(coco_ids() == 11829830)} pixels, but its area is said to be 3",
     ),
+    "an area that is too large": (
+        make_coco,
+        first_segment(area=HEIGHT * WIDTH),
+        WARNING,
+        PNG,
+        f"segment 11829830 has {np.count_nonzero(coco_ids() == 11829830)} pixels, but its area is said to be 2400",
+    ),
     "a picture without an annotation": (
         make_coco,
         lambda folder: change_json(folder / JSON, lambda content: content["annotations"].pop()),

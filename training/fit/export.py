@@ -8,8 +8,9 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_ros.models import WEIGHTS_SUFFIX, ModelConfig, build_model
+from panoptic_ros.models import ModelConfig, build_model
 from panoptic_ros.models.weights import save_weights
+from panoptic_ros.resources import WEIGHTS_SUFFIX
 from panoptic_training.fit.checkpoints import BEST, LAST, SUFFIX, read_checkpoint
 
 PREFIX = "loss.model."
