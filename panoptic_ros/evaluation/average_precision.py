@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.evaluation.instances import InstanceOverlaps, InstanceStore
+from panoptic_ros.evaluation.instances import InstanceOverlaps, InstanceStore, InstanceTable
 from panoptic_ros.evaluation.overlaps import EvaluationError, Overlaps
 from panoptic_ros.labels import LabelSet
 
-SMALL, MEDIUM, LARGE = 1, 2, 3
-"""COCO's ranges of areas, by their place among pycocotools' parameters: below 32², below 96², above."""
+ALL, SMALL, MEDIUM, LARGE = 0, 1, 2, 3
+"""COCO's ranges of areas, by their place among pycocotools' parameters: all, below 32², below 96², above."""
+
+AT_50, AT_75 = 0, 5
+"""The places of the thresholds 0.50 and 0.75."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,82 +129,109 @@ def _pycocotools() -> Any:
 
 
 def _evaluate(images: Sequence[InstanceOverlaps], labels: LabelSet, kind: str) -> CocoPrecision:
-    evaluator = _pycocotools().COCOeval(iouType=kind)
-    evaluator.params.imgIds = list(range(len(images)))
-    evaluator.params.catIds = sorted(labels.thing_ids)
-    # What it would otherwise read from files: the instances, by image and class, and how they overlap.
-    evaluator._prepare = lambda: None
-    evaluator._gts, evaluator._dts, ious = _annotations(images)
-    if kind == "segm":
-        evaluator.computeIoU = lambda image, class_id: ious.get((image, class_id), [])
-    with contextlib.redirect_stdout(io.StringIO()):  # it talks about its progress
-        evaluator.evaluate()
-        evaluator.accumulate()
-    # (thresholds, recalls, classes, areas, numbers of instances), and the same without recalls; -1 without truth.
-    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
-    at = {threshold: int(np.argmin(abs(evaluator.params.iouThrs - threshold))) for threshold in (0.5, 0.75)}
-    per_class = []
-    for index, class_id in enumerate(sorted(labels.thing_ids)):
-        ap, ap50 = _mean(precision[:, :, index, 0, -1]), _mean(precision[at[0.5], :, index, 0, -1])
-        if ap is not None and ap50 is not None:
-            per_class.append(ClassPrecision(class_id, labels.name_of(class_id), ap, ap50))
+    """The figures of all classes, evaluated one after another: so little has to be in memory at once."""
+    evaluated: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for class_id in sorted(labels.thing_ids):
+        of_class = [found for image in images if (found := _OneClass.of(image, class_id)) is not None]
+        if any(not truth["iscrowd"] for found in of_class for truth in found.truth):
+            evaluated[class_id] = _accumulated(of_class, class_id, kind)
+    if not evaluated:
+        return CocoPrecision(None, None, None, None, None, None, None, None, None, ())
+    precision = np.concatenate([part[0] for part in evaluated.values()], axis=2)
+    recall = np.concatenate([part[1] for part in evaluated.values()], axis=1)
     return CocoPrecision(
-        ap=_mean(precision[..., 0, -1]),
-        ap50=_mean(precision[at[0.5], :, :, 0, -1]),
-        ap75=_mean(precision[at[0.75], :, :, 0, -1]),
+        ap=_mean(precision[..., ALL, -1]),
+        ap50=_mean(precision[AT_50, ..., ALL, -1]),
+        ap75=_mean(precision[AT_75, ..., ALL, -1]),
         ap_small=_mean(precision[..., SMALL, -1]),
         ap_medium=_mean(precision[..., MEDIUM, -1]),
         ap_large=_mean(precision[..., LARGE, -1]),
-        ar1=_mean(recall[..., 0, 0]),
-        ar10=_mean(recall[..., 0, 1]),
-        ar100=_mean(recall[..., 0, 2]),
-        per_class=tuple(per_class),
+        ar1=_mean(recall[..., ALL, 0]),
+        ar10=_mean(recall[..., ALL, 1]),
+        ar100=_mean(recall[..., ALL, 2]),
+        per_class=tuple(
+            ClassPrecision(
+                class_id,
+                labels.name_of(class_id),
+                float(part[..., ALL, -1].mean()),
+                float(part[AT_50, ..., ALL, -1].mean()),
+            )
+            for class_id, (part, _) in evaluated.items()
+        ),
     )
 
 
-Annotations = defaultdict[tuple[int, int], list[dict[str, Any]]]
+def _accumulated(
+    images: Sequence[_OneClass], class_id: int, kind: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision and recall by pycocotools of one class in the images that have it; -1 where there is no truth.
 
-
-def _annotations(
-    images: Sequence[InstanceOverlaps],
-) -> tuple[Annotations, Annotations, dict[tuple[int, int], NDArray[np.float64]]]:
-    """The truth, the predictions and the IoU of their masks in pycocotools' forms, by image and class.
-
-    Its matrices have a row for each prediction, best score first, and a column for each of the truth.
+    They are (thresholds, recalls, 1, areas, numbers of instances) and (thresholds, 1, areas, numbers of instances).
     """
-    truths: Annotations = defaultdict(list)
-    predictions: Annotations = defaultdict(list)
-    ious = {}
-    number = 0  # of an annotation; 0 means that there is no match
-    for image, instances in enumerate(images):
-        truth, prediction = instances.truth, instances.prediction
+    evaluator = _pycocotools().COCOeval(iouType=kind)
+    evaluator.params.imgIds = list(range(len(images)))
+    evaluator.params.catIds = [class_id]
+    # What it would otherwise read from files and encoded masks.
+    evaluator._prepare = lambda: None
+    evaluator._gts = defaultdict(list, {(index, class_id): image.truth for index, image in enumerate(images)})
+    evaluator._dts = defaultdict(list, {(index, class_id): image.prediction for index, image in enumerate(images)})
+    if kind == "segm":
+        evaluator.computeIoU = lambda index, _: images[index].ious
+    with contextlib.redirect_stdout(io.StringIO()):  # it talks about its progress
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator.eval["precision"], evaluator.eval["recall"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OneClass:
+    """The T true and P predicted instances of one class in one image, as pycocotools has them.
+
+    Attributes
+    ----------
+    truth, prediction:
+        Its annotations.
+    ious:
+        (P, T) of their masks, the predictions by score, best first.
+    """
+
+    truth: list[dict[str, Any]]
+    prediction: list[dict[str, Any]]
+    ious: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, image: InstanceOverlaps, class_id: int) -> _OneClass | None:
+        """The instances of a class; None where there are none."""
+        truth, prediction = image.truth, image.prediction
+        rows, columns = np.flatnonzero(truth.class_ids == class_id), np.flatnonzero(prediction.class_ids == class_id)
+        if not len(rows) and not len(columns):
+            return None
         shared = np.zeros((len(truth.areas), len(prediction.areas)))
-        shared[instances.pairs[:, 0], instances.pairs[:, 1]] = instances.shared
-        unions = truth.areas[:, None] + prediction.areas - shared
+        shared[image.pairs[:, 0], image.pairs[:, 1]] = image.shared
+        best = columns[np.argsort(-prediction.scores[columns], kind="stable")]
+        shared = shared[np.ix_(rows, best)].T
+        unions = prediction.areas[best][:, None] + truth.areas[rows] - shared
         # What lies in a crowd is right altogether.
-        unions = np.where(truth.crowd[:, None], prediction.areas, unions)
-        for class_id in np.union1d(truth.class_ids, prediction.class_ids).tolist():
-            rows, columns = (
-                np.flatnonzero(truth.class_ids == class_id),
-                np.flatnonzero(prediction.class_ids == class_id),
-            )
-            for table, chosen, found in ((truth, rows, truths), (prediction, columns, predictions)):
-                for position in chosen:
-                    number += 1
-                    x0, y0, x1, y1 = table.boxes[position].tolist()
-                    found[image, class_id].append(
-                        {
-                            "id": number,
-                            "area": int(table.areas[position]),
-                            "bbox": [x0, y0, x1 - x0, y1 - y0],
-                            "iscrowd": int(table.crowd[position]),
-                            "ignore": int(table.crowd[position]),
-                            "score": float(table.scores[position]),
-                        }
-                    )
-            best = columns[np.argsort(-prediction.scores[columns], kind="stable")]
-            ious[image, class_id] = (shared / unions)[np.ix_(rows, best)].T
-    return truths, predictions, ious
+        unions = np.where(truth.crowd[rows], prediction.areas[best][:, None], unions)
+        return cls(_annotations(truth, rows), _annotations(prediction, columns), shared / unions)
+
+
+def _annotations(table: InstanceTable, chosen: NDArray[np.intp]) -> list[dict[str, Any]]:
+    """Some instances in pycocotools' form; its boxes are x, y, width and height."""
+    return [
+        {
+            "id": number,
+            "area": int(table.areas[position]),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "iscrowd": int(table.crowd[position]),
+            "ignore": int(table.crowd[position]),
+            "score": float(table.scores[position]),
+        }
+        # From 1: a match with 0 would be none.
+        for number, (position, (x0, y0, x1, y1)) in enumerate(
+            zip(chosen, table.boxes[chosen].tolist(), strict=True), start=1
+        )
+    ]
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

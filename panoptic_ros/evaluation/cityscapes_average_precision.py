@@ -10,8 +10,7 @@ group that is itself below 100 pixels is ignored twice over, as it is there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +45,65 @@ class CityscapesAveragePrecisionResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _ClassInstances:
-    """All instances of one class: (T,) true ones, (P,) predicted ones, and (N,) pairs that overlap."""
+class _Instances:
+    """Instances of many images: (T,) true ones, (P,) predicted ones, and (N,) pairs that overlap."""
 
-    areas: NDArray[np.int64]
+    class_ids: NDArray[np.int32]
+    areas: NDArray[np.int32]
     crowd: NDArray[np.bool_]
-    predicted_areas: NDArray[np.int64]
+    predicted_class_ids: NDArray[np.int32]
+    predicted_areas: NDArray[np.int32]
     scores: NDArray[np.float64]
-    on_void: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    shared: NDArray[np.int64]
+    on_void: NDArray[np.int32]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    shared: NDArray[np.int32]
+
+    @property
+    def to_be_found(self) -> NDArray[np.bool_]:
+        """(T,) which true instances count."""
+        counted: NDArray[np.bool_] = ~self.crowd & (self.areas >= MINIMUM_REGION)
+        return counted
+
+    @classmethod
+    def of(cls, images: Sequence[InstanceOverlaps]) -> _Instances:
+        """Those of all images, of which there is at least one, numbered through."""
+        truths, predictions = [image.truth for image in images], [image.prediction for image in images]
+        pairs = np.array([len(image.pairs) for image in images])
+        before = [
+            np.repeat(np.cumsum([0, *(len(table.areas) for table in tables)])[:-1], pairs)
+            for tables in (truths, predictions)
+        ]
+        joined = np.concatenate([image.pairs for image in images])
+        return cls(
+            class_ids=np.concatenate([table.class_ids for table in truths]),
+            areas=np.concatenate([table.areas for table in truths]),
+            crowd=np.concatenate([table.crowd for table in truths]),
+            predicted_class_ids=np.concatenate([table.class_ids for table in predictions]),
+            predicted_areas=np.concatenate([table.areas for table in predictions]),
+            scores=np.concatenate([table.scores for table in predictions]),
+            on_void=np.concatenate([image.on_void for image in images]),
+            rows=before[0] + joined[:, 0],
+            columns=before[1] + joined[:, 1],
+            shared=np.concatenate([image.shared for image in images]),
+        )
+
+    def of_class(self, class_id: int) -> _Instances:
+        """Those of one class."""
+        true, predicted = self.class_ids == class_id, self.predicted_class_ids == class_id
+        pairs = true[self.rows]  # the two of a pair are of one class
+        return _Instances(
+            class_ids=self.class_ids[true],
+            areas=self.areas[true],
+            crowd=self.crowd[true],
+            predicted_class_ids=self.predicted_class_ids[predicted],
+            predicted_areas=self.predicted_areas[predicted],
+            scores=self.scores[predicted],
+            on_void=self.on_void[predicted],
+            rows=np.cumsum(true)[self.rows[pairs]] - 1,
+            columns=np.cumsum(predicted)[self.columns[pairs]] - 1,
+            shared=self.shared[pairs],
+        )
 
 
 class CityscapesAveragePrecision:
@@ -89,16 +136,18 @@ class CityscapesAveragePrecision:
     def result(self) -> CityscapesAveragePrecisionResult:
         """The precision over all images so far."""
         images = self._store.images()
+        if not images:
+            return CityscapesAveragePrecisionResult(None, None, ())
+        every = _Instances.of(images)
         per_class = []
-        for class_id in sorted(self.labels.thing_ids) if images else ():
-            instances = _of_class(images, class_id)
-            if _to_be_found(instances).any():
-                precisions = np.array([_average_precision(instances, threshold) for threshold in THRESHOLDS])
-                per_class.append(
-                    CityscapesClassPrecision(
-                        class_id, self.labels.name_of(class_id), float(precisions.mean()), float(precisions[0])
-                    )
+        for class_id in np.unique(every.class_ids[every.to_be_found]).tolist():
+            instances = every.of_class(class_id)
+            precisions = np.array([_average_precision(instances, threshold) for threshold in THRESHOLDS])
+            per_class.append(
+                CityscapesClassPrecision(
+                    class_id, self.labels.name_of(class_id), float(precisions.mean()), float(precisions[0])
                 )
+            )
         count = len(per_class)
         return CityscapesAveragePrecisionResult(
             ap=exact_sum(np.array([part.ap for part in per_class])) / count if count else None,
@@ -107,46 +156,12 @@ class CityscapesAveragePrecision:
         )
 
 
-def _to_be_found(instances: _ClassInstances) -> NDArray[np.bool_]:
-    """(T,) which true instances count."""
-    counted: NDArray[np.bool_] = ~instances.crowd & (instances.areas >= MINIMUM_REGION)
-    return counted
-
-
-def _of_class(images: Sequence[InstanceOverlaps], class_id: int) -> _ClassInstances:
-    """The instances of one class in all images, of which there is at least one, numbered through."""
-    parts: list[_ClassInstances] = []
-    truths = predictions = 0
-    for image in images:
-        true, predicted = image.truth.class_ids == class_id, image.prediction.class_ids == class_id
-        pairs = true[image.pairs[:, 0]]  # the two of a pair are of one class
-        parts.append(
-            _ClassInstances(
-                areas=image.truth.areas[true].astype(np.int64),
-                crowd=image.truth.crowd[true],
-                predicted_areas=image.prediction.areas[predicted].astype(np.int64),
-                scores=image.prediction.scores[predicted],
-                on_void=image.on_void[predicted].astype(np.int64),
-                rows=truths + np.cumsum(true)[image.pairs[pairs, 0]] - 1,
-                columns=predictions + np.cumsum(predicted)[image.pairs[pairs, 1]] - 1,
-                shared=image.shared[pairs].astype(np.int64),
-            )
-        )
-        truths += int(true.sum())
-        predictions += int(predicted.sum())
-    columns: dict[str, Any] = {
-        column.name: np.concatenate([getattr(part, column.name) for part in parts])
-        for column in fields(_ClassInstances)
-    }
-    return _ClassInstances(**columns)
-
-
-def _average_precision(instances: _ClassInstances, threshold: float) -> float:
+def _average_precision(instances: _Instances, threshold: float) -> float:
     """The area under the steps of one curve of precision over recall, of a class that has something to be found."""
     areas, shared, rows, columns = instances.areas, instances.shared, instances.rows, instances.columns
     ious = shared / (areas[rows] + instances.predicted_areas[columns] - shared)
     over = ious > threshold
-    counted = _to_be_found(instances)
+    counted = instances.to_be_found
     # Neither true nor predicted instances overlap each other, so above one half a match is the only one of both.
     right = over & counted[rows]
     missed = int(counted.sum()) - int(right.sum())

@@ -143,8 +143,20 @@ def count_pairs(
     truth: PanopticSegmentation,
     prediction: PanopticSegmentation,
 ) -> NDArray[np.int64]:
-    """(1 + T, 1 + P) int64, the pixels of each pair of segments; (T,) and (P,) int32 ids say their order, void is
-    first.
+    """Count the pixels that each pair of segments shares.
+
+    Parameters
+    ----------
+    name:
+        The image's, for errors.
+    truth_ids, prediction_ids:
+        (T,) and (P,) int32, the ids in the order of rows and columns.
+    truth, prediction:
+        Of one size.
+
+    Returns
+    -------
+    (1 + T, 1 + P) int64; void is first in both directions.
 
     Raises
     ------

@@ -139,7 +139,7 @@ class PanopticQuality:
             raise ValueError(f"rule {rule!r} is not one of {', '.join(get_args(Rule))}")
         self.labels = labels
         self.rule: Rule = rule
-        self._rows = NamedRows((("class_id", "i4"), ("tp", "i4"), ("fp", "i4"), ("fn", "i4"), ("iou", "f8")))
+        self._rows = NamedRows(("class_id", "i4"), ("tp", "i4"), ("fp", "i4"), ("fn", "i4"), ("iou", "f8"))
 
     def update(self, overlaps: Overlaps) -> None:
         """Count one image.

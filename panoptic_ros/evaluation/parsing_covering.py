@@ -55,7 +55,7 @@ class ParsingCovering:
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
-        self._rows = NamedRows((("class_id", "i4"), ("pixels", "i8"), ("covered", "f8")))
+        self._rows = NamedRows(("class_id", "i4"), ("pixels", "i8"), ("covered", "f8"))
 
     def update(self, overlaps: Overlaps) -> None:
         """Take one image into account."""

@@ -46,7 +46,7 @@ class ProposalRecall:
     """Measures the recall of boxes image by image."""
 
     def __init__(self) -> None:
-        self._rows = NamedRows((("objects", "i4"), ("covered", f"({len(THRESHOLDS)},)i4")))
+        self._rows = NamedRows(("objects", "i4"), ("covered", f"({len(THRESHOLDS)},)i4"))
 
     def update(self, overlaps: Overlaps) -> None:
         """Take one image into account, with the predicted instances' boxes as proposals.

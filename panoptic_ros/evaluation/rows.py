@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,9 @@ from numpy.typing import NDArray
 from panoptic_ros.evaluation.overlaps import EvaluationError
 
 IMAGE = "image"
+
+PARTS = 512
+"""How many arrays of rows are kept before they are joined."""
 
 
 class ImageNames:
@@ -42,24 +44,27 @@ class ImageNames:
         self._names.update(dict.fromkeys(names))
 
 
-@dataclass(slots=True)
 class NamedRows:
     """A growing table; each row is of one image.
 
-    Attributes
+    Parameters
     ----------
     columns:
         The names of its columns with their numpy types.
+
+    Attributes
+    ----------
     names:
         The images, in the order in which they were added; one may have no rows.
     """
 
-    columns: Sequence[tuple[str, str]]
-    names: ImageNames = field(default_factory=ImageNames)
-    _parts: list[NDArray[np.void]] = field(default_factory=list)
+    def __init__(self, *columns: tuple[str, str]) -> None:
+        self.names = ImageNames()
+        self._type = np.dtype([(IMAGE, "i4"), *columns])
+        self._parts: list[NDArray[np.void]] = []
 
     def add(self, name: str, **values: Any) -> None:
-        """Append the rows of an image, an array with an entry for each row for each column.
+        """Append the rows of an image, by column an array with an entry for each row.
 
         Raises
         ------
@@ -67,11 +72,11 @@ class NamedRows:
             If the image is there already.
         """
         self.names.add(name)
-        rows = np.zeros(len(values[self.columns[0][0]]), dtype=[(IMAGE, "i4"), *self.columns])
+        rows = np.zeros(len(next(iter(values.values()))), dtype=self._type)
         rows[IMAGE] = len(self.names) - 1
-        for column, _ in self.columns:
-            rows[column] = values[column]
-        self._parts.append(rows)
+        for column, value in values.items():
+            rows[column] = value
+        self._append(rows)
 
     def merge(self, other: NamedRows) -> None:
         """Append the rows of other images.
@@ -84,12 +89,16 @@ class NamedRows:
         rows = other.table().copy()
         rows[IMAGE] += len(self.names)
         self.names.add(*other.names)
+        self._append(rows)
+
+    def _append(self, rows: NDArray[np.void]) -> None:
         self._parts.append(rows)
+        if len(self._parts) == PARTS:  # a hundred times the rows' own memory lies in arrays of a few rows
+            self.table()
 
     def table(self) -> NDArray[np.void]:
         """All rows, with the column ``image`` that counts `names`."""
-        if len(self._parts) != 1:
-            self._parts = [np.concatenate([np.zeros(0, dtype=[(IMAGE, "i4"), *self.columns]), *self._parts])]
+        self._parts = [np.concatenate([np.zeros(0, dtype=self._type), *self._parts])]
         return self._parts[0]
 
     def by_class(self) -> Iterator[tuple[int, NDArray[np.void]]]:

@@ -25,9 +25,7 @@ from panoptic_ros.segmentation import VOID
 
 @dataclass(frozen=True, slots=True)
 class ClassIou:
-    """The intersection over union of one class, in [0, 1], and how many pixels the truth and the prediction have of
-    it.
-    """
+    """The intersection over union of one class, in [0, 1], and its pixels in the truth and in the prediction."""
 
     class_id: int
     name: str

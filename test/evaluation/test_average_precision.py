@@ -118,7 +118,7 @@ def test_it_is_what_pycocotools_says_of_encoded_masks(kind: str) -> None:
     assert part.ap == pytest.approx(np.mean([entry.ap for entry in part.per_class]), abs=1e-12)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(images=st.lists(cases(score_steps=1000), min_size=1, max_size=3))
 def test_it_is_what_pycocotools_says_of_tiny_images(images: list[Case]) -> None:
     part = collected(images).result().masks
@@ -131,7 +131,7 @@ def test_it_is_what_pycocotools_says_of_tiny_images(images: list[Case]) -> None:
 
 
 @given(images=st.lists(cases(), min_size=1, max_size=4), split=st.integers(0, 4))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_names_of_instances_order_and_splitting_change_nothing(images: list[Case], split: int) -> None:
     for kind in (AveragePrecision, CityscapesAveragePrecision):
         whole, parts = kind(LABELS), [kind(LABELS), kind(LABELS)]

@@ -80,6 +80,29 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
     return Street(folder, raw, predictions)
 
 
+@pytest.fixture
+def blocks(tmp_path: Path) -> Street:
+    """Pictures of blocks of 36 pixels, so that IoUs and shares are simple fractions, some of them thresholds."""
+    pytest.importorskip("cityscapesscripts", reason="needs cityscapesScripts: pip install -e '.[test]'")
+    generator = np.random.default_rng(2)
+    values = np.array([7, STATIC, 24, 26, 24000, 24001, 26001, 26002, 33001], dtype=np.uint16)
+    folder = tmp_path / "gtFine" / "val" / "blocks"
+    folder.mkdir(parents=True)
+    raw, predictions = {}, {}
+    for index in range(12):
+        name = f"blocks_{index:06d}_000019"
+        coarse = np.repeat(generator.choice(values, (4, 5)), generator.integers(1, 4, 5), axis=1)
+        kept = generator.random(coarse.shape) < 0.7
+        seen = np.where(kept, coarse, generator.choice(values[4:], coarse.shape)).astype(np.int32)
+        # Void and groups are found as things, as networks do.
+        seen = np.where(seen < 1000, np.where(seen == 7, 7000, 26010), seen).astype(np.int32)
+        raw[name], ids = (np.kron(part, np.ones((6, 6), dtype=part.dtype)) for part in (coarse, seen))
+        assert cv2.imwrite(str(folder / f"{name}_gtFine_instanceIds.png"), raw[name])
+        scores = {int(id_): float(generator.integers(1, 9) / 8) for id_ in np.unique(ids)}
+        predictions[name] = PanopticSegmentation.from_ids(ids, LABELS.thing_ids, scores)
+    return Street(tmp_path, raw, predictions)
+
+
 def panoptic(raw: np.ndarray) -> Truth:
     """What instanceIds say: things above 1000, their groups below, and what is not evaluated void."""
     values = raw.astype(np.int32)
@@ -174,9 +197,11 @@ def instance_evaluation(street: Street, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("older_numpy")
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.parametrize("pictures", ["street", "blocks"])
 def test_average_precision_is_that_of_cityscapesscripts(
-    street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    street: Street = request.getfixturevalue(pictures)
     # It writes what it has found on the way, and cannot since numpy's whole numbers are no longer Python's.
     monkeypatch.setattr(
         "cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling.writeDict2JSON", lambda content, path: None
@@ -185,7 +210,7 @@ def test_average_precision_is_that_of_cityscapesscripts(
     result = ours(street).cityscapes_average_precision
     assert result is not None
     assert (result.ap, result.ap50) == pytest.approx((expected["allAp"], expected["allAp50%"]), abs=1e-9)
-    assert len({part.ap50 for part in result.per_class}) >= 4, "the classes are not equally good"
+    assert len({part.ap50 for part in result.per_class}) >= 3, "the classes are not equally good"
     official = {name: values for name, values in expected["classes"].items() if not np.isnan(values["ap"])}
     assert {part.name for part in result.per_class} == set(official)
     for part in result.per_class:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from evaluation_cases import LABELS, Case, DrawnDataset, Failing, Predictor, segmentation
 
-from panoptic_ros.datasets.dataset import Sample, Truth
+from panoptic_ros.datasets import PanopticDataset, Sample, Truth, open_dataset
 from panoptic_ros.evaluation import runner
 from panoptic_ros.evaluation.metrics import METRIC_NAMES, EvaluationResult, MetricName, Metrics
 from panoptic_ros.evaluation.overlaps import EvaluationError
@@ -79,6 +81,32 @@ def test_predictions_made_on_the_way_give_the_same() -> None:
     assert result == evaluate_predictions(dataset, Predictor(dataset), workers=1).result()
     assert seen == [0, 1, 2, 3, 4]
     assert done == [1, 2, 3, 4, 5]
+
+
+@dataclass(frozen=True)
+class Itself:
+    """Predicts the truth of a data set, without its crowds."""
+
+    dataset: PanopticDataset
+
+    def __call__(self, name: str) -> PanopticSegmentation:
+        truth = next(self.dataset.truth(i) for i in range(len(self.dataset)) if self.dataset.name_of(i) == name)
+        ids = np.where(np.isin(truth.segmentation.ids, list(truth.crowd)), 0, truth.segmentation.ids)
+        return PanopticSegmentation.from_ids(ids, self.dataset.labels.thing_ids)
+
+
+def test_the_coco_sample_from_its_files_is_its_own_perfect_prediction(shared_data: Path) -> None:
+    dataset = open_dataset(shared_data / "coco_panoptic_sample" / "panoptic_examples.json")
+    names: tuple[MetricName, ...] = ("panoptic_quality", "average_precision", "cityscapes_average_precision")
+    result = evaluate_predictions(dataset, Itself(dataset), names, workers=1).result()
+    assert result.panoptic_quality is not None
+    assert result.average_precision is not None
+    assert result.cityscapes_average_precision is not None
+    assert len(result.panoptic_quality.per_class) == 8
+    assert all((part.pq, part.sq, part.rq) == (1, 1, 1) for part in result.panoptic_quality.per_class)
+    assert result.average_precision.masks.ap == pytest.approx(1)
+    assert result.average_precision.boxes.ap == pytest.approx(1)
+    assert result.cityscapes_average_precision.ap == 1
 
 
 def test_results_are_plain_json_without_nan() -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from evaluation_cases import IDS, LABELS, Case, cases, perturbed, renamed, segmentation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal_metrics import panoptic_counts, panoptic_quality, regions
 
@@ -31,6 +31,7 @@ def evaluated(images: list[Case], rule: Rule = "coco", labels: LabelSet = LABELS
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None)
 @given(images=st.lists(cases(), max_size=4))
 def test_it_is_what_a_literal_transcription_counts(images: list[Case], rule: Rule) -> None:
     """With crowds, void, empty images, segments of one pixel and the largest ids there are."""
@@ -55,6 +56,7 @@ def test_it_is_what_a_literal_transcription_counts(images: list[Case], rule: Rul
         assert mean.classes == len(chosen)
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), min_size=1, max_size=5), data=st.data())
 def test_names_of_instances_order_and_splitting_change_nothing(images: list[Case], data: st.DataObject) -> None:
     whole = PanopticQuality(LABELS)
@@ -77,6 +79,7 @@ def test_names_of_instances_order_and_splitting_change_nothing(images: list[Case
         assert np.array_equal(getattr(a, key), getattr(b, key)[back])
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), min_size=1, max_size=4))
 def test_the_counts_of_single_images_add_up(images: list[Case]) -> None:
     metric = PanopticQuality(LABELS)
@@ -93,6 +96,7 @@ def test_the_counts_of_single_images_add_up(images: list[Case]) -> None:
             assert per_image.iou[index, column] == pytest.approx(part.sq * part.tp if part else 0.0, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(case=cases(crowds=False))
 def test_every_truth_is_its_own_perfect_prediction(case: Case) -> None:
     result = evaluated([Case(case.truth, case.truth)])

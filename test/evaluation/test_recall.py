@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from evaluation_cases import Case
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_ros.evaluation.overlaps import EvaluationError
@@ -17,6 +17,7 @@ def boxes(generator: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate((corner, corner + generator.uniform(0, 40, (count, 2))), axis=1)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_it_is_what_torchvisions_ious_say(seed: int) -> None:
     torch, ops = pytest.importorskip("torch"), pytest.importorskip("torchvision.ops")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_cases import IDS, LABELS, Case, cases
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_ros.evaluation.semantic_iou import ClassConfusion, SemanticIou
@@ -32,6 +32,7 @@ def pixels(images: list[Case]) -> Counter[tuple[int, int]]:
     )
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), max_size=4))
 def test_it_is_what_is_counted_pixel_by_pixel(images: list[Case]) -> None:
     result = measured(images).result()
@@ -63,6 +64,7 @@ def test_it_is_what_is_counted_pixel_by_pixel(images: list[Case]) -> None:
         assert result.frequency_weighted_iou is result.pixel_accuracy is None
 
 
+@settings(deadline=None)
 @given(images=st.lists(cases(), min_size=2, max_size=4))
 def test_order_and_splitting_change_nothing(images: list[Case]) -> None:
     parts = [SemanticIou(LABELS), SemanticIou(LABELS)]

@@ -97,7 +97,7 @@ def same_size(frames: list[Case]) -> list[Case]:
 drives = st.lists(cases(), min_size=1, max_size=5).map(same_size)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(frames=drives)
 def test_stq_is_what_a_literal_transcription_says(frames: list[Case]) -> None:
     quality = evaluated(frames).tracking
@@ -130,7 +130,7 @@ def test_stq_is_what_a_literal_transcription_says(frames: list[Case]) -> None:
         assert quality.stq == pytest.approx(math.sqrt(expected * segmentation), abs=1e-12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(frames=drives)
 def test_vpq_is_panoptic_quality_over_tubes(frames: list[Case]) -> None:
     result = evaluated(frames)
@@ -174,7 +174,7 @@ def test_a_changed_identity_costs_vpq_only_over_several_frames() -> None:
     assert (result.vpq, result.vpq_things, result.vpq_stuff) == (0.75, 0.5, 1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(frames=st.lists(drives, min_size=1, max_size=3), data=st.data())
 def test_frames_may_come_in_any_order_from_any_process(frames: list[list[Case]], data: st.DataObject) -> None:
     every = [
