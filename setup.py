@@ -10,13 +10,15 @@ PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
-TRAIN = ["embreex", "numba", "trimesh"]
+TRAIN = ["embreex", "lightning", "numba", "pycocotools", "pytorch-lightning", "tensorboard", "trimesh"]
 EVALUATION = ["pycocotools"]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
     """The files installed beside the code, under the same folders as here, where `panoptic_ros.resources` looks."""
     files = [("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]), (SHARE, ["package.xml"])]
+    # Where `ros2 run` looks; as a console script it would be a command named `train` on everybody's path.
+    files.append((f"lib/{PACKAGE}", ["scripts/train"]))
     for top in ("config", "interfaces", "launch"):
         for folder, _, names in sorted(os.walk(top)):
             if names and not folder.endswith("__pycache__"):

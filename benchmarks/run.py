@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[object, ...]] = {
     "node_cost": (4.0,),
     "panoptic_quality": (),
     "evaluation": (200, 2000),
+    "loader": (),
 }
 """Modules here, and what their `main` is given."""
 

@@ -16,6 +16,7 @@ from panoptic_ros.engines import ENGINES, OutOfMemory, check_engine
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models import ModelConfig, build_model, load_model_config
 from panoptic_ros.models.weights import check_weights, load_weights
+from panoptic_ros.resources import weights_of
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ class Pipeline:
         Parameters
         ----------
         model:
-            A name in ``config/models`` or the path of such a YAML file.
+            A name in ``config/models``, the path of such a YAML file, or exported ``.safetensors``, which hold their
+            configuration.
         weights:
-            A ``.safetensors`` or Darknet ``.weights`` file; empty for random weights, the same every time.
+            A ``.safetensors`` or Darknet ``.weights`` file; empty for those of an exported `model`, else for random
+            weights, the same every time.
         device:
             ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         engine, precision:
@@ -104,7 +107,7 @@ class Pipeline:
             cv2.setNumThreads(threads)
         config = load_model_config(model)
         network = build_model(config)
-        if weights:
+        if weights := weights_of(model, weights):
             load_weights(network, Path(weights).expanduser())
         try:
             return cls(model, config, network, ENGINES[engine](network, found, precision))
@@ -126,7 +129,7 @@ class Pipeline:
         config = load_model_config(model)
         with torch.device("meta"):
             network = build_model(config)
-        if weights:
+        if weights := weights_of(model, weights):
             check_weights(network, Path(weights).expanduser())
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]:

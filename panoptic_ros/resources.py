@@ -7,6 +7,9 @@ from pathlib import Path
 
 PACKAGE = "panoptic_ros"
 
+WEIGHTS_SUFFIX = ".safetensors"
+"""Of the weights of a whole system, which may hold their model's configuration."""
+
 
 @cache
 def share_directory() -> Path:
@@ -44,3 +47,8 @@ def find_config(kind: str, name: str, suffix: str = ".yaml") -> Path:
         names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}")))
         raise FileNotFoundError(f"{path}: no such file; {kind} that come with {PACKAGE}: {names}")
     return path
+
+
+def weights_of(model: str, weights: str) -> str:
+    """The weights to load for a model: those that are named, or those that hold the model's configuration, or none."""
+    return model if not weights and model.endswith(WEIGHTS_SUFFIX) else weights

@@ -30,6 +30,7 @@ PARTS = (
     "config",
     "interfaces",
     "resource",
+    "scripts",
     "package.xml",
     "setup.py",
     "setup.cfg",
@@ -208,7 +209,9 @@ def test_colcon_builds_an_ament_python_package(checkout: Path, tmp_path: Path, o
         "panoptic-train",
         "panoptic_node",
         "evaluation_node",
+        "train",
     }
+    assert os.access(prefix / "lib" / "panoptic_ros" / "train", os.X_OK)
     assert not [name for name in INSTALLED if not (prefix / "share" / "panoptic_ros" / name).is_file()]
     site = next(prefix.glob("lib/python*/site-packages"))
     site = tmp_path / "build" / "panoptic_ros" if options else site

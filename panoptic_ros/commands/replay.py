@@ -63,7 +63,9 @@ def replay(
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The bag to make.")],
-    model: Annotated[str, typer.Option(help="A name in config/models, or a path.")] = "yolo_panoptic_small",
+    model: Annotated[
+        str, typer.Option(help="A name in config/models, a path, or exported .safetensors.")
+    ] = "yolo_panoptic_small",
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",

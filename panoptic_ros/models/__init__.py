@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
-from panoptic_ros.resources import find_config
+from panoptic_ros.resources import WEIGHTS_SUFFIX, find_config
 
 SEED = 0
 """Networks without weights are random, but the same every time."""
+
+CONFIG_KEY, LABEL_SET_KEY = "config", "label_set"
+"""Under which keys of its metadata exported weights keep what `describe` says."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ModelConfig:
     system:
         The name of the system.
     labels:
-        Name or path of the label set.
+        Name or path of the label set, or the label set.
     input_height, input_width:
         Size of the network's input, in pixels.
     network:
@@ -39,7 +44,7 @@ class ModelConfig:
     """
 
     system: str
-    labels: str
+    labels: str | LabelSet
     input_height: int
     input_width: int
     network: Any = field(default_factory=dict)
@@ -53,9 +58,10 @@ SYSTEMS: Mapping[str, tuple[Callable[[LabelSet, Any], PanopticModel], type]] = {
 
 
 def load_model_config(name: str) -> ModelConfig:
-    """Read a model configuration by its name (``yolo_panoptic_small``) or from a path.
+    """Read a model configuration by its name (``yolo_panoptic_small``), from a path, or from exported weights.
 
-    Files that it names by a relative path are looked for beside it.
+    Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights` has its
+    configuration and label set inside.
 
     Raises
     ------
@@ -64,9 +70,16 @@ def load_model_config(name: str) -> ModelConfig:
     ConfigurationError
         If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
     """
+    if name.endswith(WEIGHTS_SUFFIX):
+        return _exported_config(Path(name).expanduser())
     path = find_config("models", name)
-    content = read_yaml(path)
+    return _config(read_yaml(path), path)
+
+
+def _config(content: Mapping[str, Any], path: Path) -> ModelConfig:
+    """The configuration that a mapping holds, which was read from `path`."""
     config = from_mapping(ModelConfig, {**content, "network": {}}, str(path))
+    assert isinstance(config.labels, str), "a file names its label set"
     if config.system not in SYSTEMS:
         raise ConfigurationError(f"{path}: system: expected one of {', '.join(sorted(SYSTEMS))}, got {config.system!r}")
     network = content.get("network") or {}
@@ -83,9 +96,40 @@ def load_model_config(name: str) -> ModelConfig:
     )
 
 
+def _exported_config(path: Path) -> ModelConfig:
+    """The configuration inside exported weights, with the label set that is there too."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+        content, labels = json.loads(metadata[CONFIG_KEY]), json.loads(metadata[LABEL_SET_KEY])
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not a whole safetensors file: {error}") from error
+    except KeyError as error:
+        raise ConfigurationError(
+            f"{path}: these weights do not tell their configuration ({error} is missing); name the model beside them"
+        ) from error
+    config = _config({**content, "labels": str(labels.get("name"))}, path)
+    return replace(config, labels=from_mapping(LabelSet, labels, f"{path}: {LABEL_SET_KEY}"))
+
+
+def describe(config: ModelConfig, labels: LabelSet) -> dict[str, str]:
+    """What exported weights say of their model, so that no other file is needed to run them; JSON by key."""
+    content = {
+        "system": config.system,
+        "input_height": config.input_height,
+        "input_width": config.input_width,
+        "network": asdict(config.network.self_contained()),
+        "decode": asdict(config.decode),
+    }
+    label_set = {"name": labels.name, "labels": [asdict(label) for label in labels.labels]}
+    return {CONFIG_KEY: json.dumps(content), LABEL_SET_KEY: json.dumps(label_set)}
+
+
 def _beside(path: Path, value: Any) -> Any:
     """A relative path in a configuration, made relative to the configuration's folder if the file lies there."""
-    if isinstance(value, str) and (path.parent / value).is_file():
+    if isinstance(value, str) and "\n" not in value and (path.parent / value).is_file():
         return str(path.parent / value)
     return value
 
@@ -103,7 +147,8 @@ def build_model(config: ModelConfig) -> PanopticModel:
     model_class = SYSTEMS[config.system][0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = model_class(LabelSet.load(config.labels), config.network)
+        labels = config.labels if isinstance(config.labels, LabelSet) else LabelSet.load(config.labels)
+        model = model_class(labels, config.network)
     multiple = model.input_multiple
     if min(config.input_height, config.input_width) < multiple or (
         config.input_height % multiple or config.input_width % multiple

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from panoptic_ros.files import written_whole
+from panoptic_ros.models import ModelConfig, describe
 from panoptic_ros.models.backbones.darknet import Darknet
 from panoptic_ros.models.backbones.darknet_weights import check_darknet_weights, load_darknet_weights
 from panoptic_ros.models.model import PanopticModel
@@ -109,8 +110,14 @@ def _detector(model: nn.Module, path: Path) -> Darknet:
     return detector
 
 
-def save_weights(model: PanopticModel, path: Path) -> None:
+def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = None) -> None:
     """Write a whole system as safetensors, with the names of its labels; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    config:
+        What the system was built from.  With it the file has configuration and label set inside, and can be named in
+        place of a model (`load_model_config`).
 
     Raises
     ------
@@ -119,6 +126,8 @@ def save_weights(model: PanopticModel, path: Path) -> None:
     """
     state: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"labels": _names(model), "system": type(model).__name__}
+    if config is not None:
+        metadata |= describe(config, model.labels)
     with written_whole(path) as file:
         save_file(state, str(file), metadata=metadata)
 

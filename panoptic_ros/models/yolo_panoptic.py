@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -48,7 +48,7 @@ from panoptic_ros import fusion
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
-from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig
+from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
@@ -80,7 +80,7 @@ class YoloPanopticConfig:
     Attributes
     ----------
     cfg:
-        The detector: a name in ``config/cfg`` or the path of a Darknet cfg.
+        The detector: a name in ``config/cfg``, the path of a Darknet cfg, or a cfg's text.
     features:
         ``before_stride``, the thesis' [12, 37, 62], or ``after_stride``, its [6, 13, 38].
     taps:
@@ -121,6 +121,10 @@ class YoloPanopticConfig:
         if self.semantic == "segnet":
             return (self.segnet_stride or SEGNET_STRIDE,)
         return (2, 4, 8, 16) if self.semantic == "fpn" else (4, 8, 16)
+
+    def self_contained(self) -> YoloPanopticConfig:
+        """The same, with the cfg's text in place of its name."""
+        return replace(self, cfg=cfg_text(self.cfg))
 
 
 class YoloPanopticMaps(NamedTuple):

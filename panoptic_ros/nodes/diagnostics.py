@@ -10,6 +10,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from panoptic_ros.nodes.statistics import Drop, Spread, Summary
+from panoptic_ros.resources import weights_of
 
 if TYPE_CHECKING:
     from panoptic_ros.nodes.camera import Camera
@@ -35,7 +36,11 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
     """
     values = {"state": state, "loading": str(host is not None and host.loading).lower()}
     if host is None or host.running is None:
-        values |= {"model": settings.model, "weights": settings.weights or "random", "engine": settings.engine}
+        values |= {
+            "model": settings.model,
+            "weights": weights_of(settings.model, settings.weights) or "random",
+            "engine": settings.engine,
+        }
         error = failure or (host.trouble if host else "")
         waiting = f"{state}: configure and activate the node" if host is None else "the model is being loaded"
         level, message = (DiagnosticStatus.ERROR, error) if error else (DiagnosticStatus.WARN, waiting)
@@ -43,7 +48,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
         pipeline = host.running.pipeline
         values |= {
             "model": pipeline.model_name,
-            "weights": host.running.request.weights or "random",
+            "weights": weights_of(host.running.request.model, host.running.request.weights) or "random",
             "engine": pipeline.engine_name,
             "precision": settings.precision,
             "device": str(pipeline.device),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from panoptic_ros.nodes.parameters import Settings
+from panoptic_ros.resources import weights_of
 
 if TYPE_CHECKING:
     from panoptic_ros.models.options import DecodeOptions
@@ -55,7 +56,7 @@ class ModelRequest:
         return cls(settings.model, settings.weights)
 
     def __str__(self) -> str:
-        return f"{self.model} with {self.weights or 'random weights'}"
+        return f"{self.model} with {weights_of(self.model, self.weights) or 'random weights'}"
 
 
 def both_at_once(node: str, model: str, weights: str) -> str:

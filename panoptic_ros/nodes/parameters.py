@@ -74,7 +74,9 @@ class Settings(CameraTopics):
 
     autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     model: str = parameter(
-        "yolo_panoptic_small", "Name of a system in config/models, or the path of such a file.", live=True
+        "yolo_panoptic_small",
+        "Name of a system in config/models, the path of such a file, or exported .safetensors.",
+        live=True,
     )
     weights: str = parameter(
         "", "Path of the weights; '' is random weights, which is only good for trying things out.", live=True

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_training.commands.fit import fit
 from panoptic_training.commands.synthesize import synthesize
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(synthesize, name="synthesize")
+app.command()(fit)
 
 
 def _print_version(wanted: bool) -> None:

@@ -58,7 +58,7 @@ class DarknetConfig:
 
     @classmethod
     def load(cls, name: str | Path) -> DarknetConfig:
-        """Read a cfg by its name (``darknet53_yolov3``) or from a path.
+        """Read a cfg by its name (``darknet53_yolov3``), from a path, or from its text, which has several lines.
 
         Raises
         ------
@@ -67,9 +67,9 @@ class DarknetConfig:
         DarknetConfigError
             If it does not describe a network we can run.
         """
-        path = find_config("cfg", str(name), ".cfg")
-        net, layers = parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
-        return cls(net=net, layers=layers, source=str(path))
+        source = "the cfg's text" if "\n" in str(name) else str(find_config("cfg", str(name), ".cfg"))
+        net, layers = parse(cfg_text(name), source)
+        return cls(net=net, layers=layers, source=source)
 
     @cached_property
     def _shapes(self) -> tuple[tuple[int, int], ...]:
@@ -219,3 +219,16 @@ class DarknetConfig:
                     return tap
                 break
         raise DarknetConfigError(f"{self.source}: has no layer that halves a map of stride {wanted // 2}")
+
+
+def cfg_text(name: str | Path) -> str:
+    """The text of a cfg; see `DarknetConfig.load`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    if "\n" in str(name):
+        return str(name)
+    return find_config("cfg", str(name), ".cfg").read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,1 @@
+"""The training loop: what is ours around PyTorch Lightning's Trainer."""

@@ -1,0 +1,199 @@
+"""What a training is: ``config/training/*.yaml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+from panoptic_ros.resources import find_config
+from panoptic_training.augmentation import AugmentationOptions
+from panoptic_training.data.module import DataOptions
+from panoptic_training.fit.optimisation import OptimizerOptions, ScheduleOptions
+from panoptic_training.fit.start import StartOptions
+
+Measure = Literal["loss", "semantic_iou", "instance_iou", "pq", "mask_ap"]
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    "loss": False,
+    "semantic_iou": True,
+    "instance_iou": True,
+    "pq": True,
+    "mask_ap": True,
+}
+OF_INSTANCES = frozenset({"instance_iou", "pq", "mask_ap"})
+"""Measures that need a data set that tells things apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStoppingOptions:
+    """When training ends before its last epoch: as soon as one of the measures has not improved for so long.
+
+    The thesis stops after 5 or 7 epochs by the loss alone (3.2), after 10 by the loss, the semantic IoU or the
+    instances' IoU (3.3).
+    """
+
+    measures: tuple[Measure, ...] = ("loss", "semantic_iou", "instance_iou")
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.measures:
+            raise ValueError("measures must name at least one measure")
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1 epoch, got {self.patience}")
+
+
+@dataclass(frozen=True, slots=True)
+class AveragingOptions:
+    """The exponential moving average of the weights, which validation, the best checkpoint and the export take."""
+
+    decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.decay < 1.0:
+            raise ValueError(f"decay must be in (0, 1), got {self.decay}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """One training.
+
+    Attributes
+    ----------
+    model:
+        A name in ``config/models`` or a path; one beside this file is found there.
+    data:
+        Data sets.
+    weights:
+        What training starts from.
+    labels:
+        Name or path of a label set in place of the model's; empty for the model's.
+    frozen:
+        Parts of the model (``detector``, ``semantic_head`` …) that do not learn: no gradient, and evaluation mode, so
+        that their batch norms keep their statistics.
+    batch_norm:
+        ``local``: statistics of each process's part of the batch; ``synchronised``: of the whole batch, on GPUs;
+        ``frozen``: as they are, which makes a step independent of the number of processes.
+    loss:
+        Options of the system's loss.
+    class_weights:
+        Weigh classes in the semantic loss by how rare they are in the training data (`class_weights` of the survey).
+    augmentation, optimizer, schedule:
+        See there.
+    epochs:
+        The most.
+    batch_size:
+        Samples of a step, of all processes together.
+    accumulate:
+        Batches whose gradients make one step.
+    precision:
+        ``32-true``, or ``bf16-mixed`` or ``16-mixed`` of a GPU.
+    gradient_clip:
+        The greatest norm of a step's gradient; null for any.
+    averaging:
+        See there; null for none.
+    compile:
+        Compile the model's parts with torch.compile: worth it on a GPU and for many epochs.
+    early_stopping:
+        See there; null for none.
+    best:
+        By which measure a checkpoint is the best.
+    checkpoint_steps:
+        Write the last checkpoint every so many steps too, not only after each epoch; null for not.
+    pictures:
+        How many validation samples are drawn each epoch.
+    log_steps:
+        Losses are logged every so many steps.
+    seed:
+        Of everything random.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    model: str
+    data: DataOptions
+    weights: StartOptions = field(default_factory=StartOptions)
+    labels: str = ""
+    frozen: tuple[str, ...] = ()
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    loss: Any = field(default_factory=dict)
+    class_weights: bool = False
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    epochs: int = 100
+    batch_size: int = 8
+    accumulate: int = 1
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    gradient_clip: float | None = None
+    averaging: AveragingOptions | None = None
+    compile: bool = False
+    early_stopping: EarlyStoppingOptions | None = field(default_factory=EarlyStoppingOptions)
+    best: Measure = "pq"
+    checkpoint_steps: int | None = None
+    pictures: int = 4
+    log_steps: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "log_steps", "checkpoint_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be positive, got {value}")
+        for name in ("pictures", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.gradient_clip is not None and not 0.0 < self.gradient_clip < math.inf:
+            raise ValueError(f"gradient_clip must be positive, got {self.gradient_clip}")
+
+    @property
+    def measures(self) -> frozenset[str]:
+        """What validation must be able to measure."""
+        return frozenset({self.best, *(self.early_stopping.measures if self.early_stopping else ())})
+
+    def plain(self) -> dict[str, Any]:
+        """Everything in dictionaries, lists, numbers, strings and None, as checkpoints keep it."""
+        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return content
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def load_training_config(name: str) -> TrainingConfig:
+    """Read a training by its name (``yolo_panoptic_cityscapes``) or from a path.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConfigurationError
+        If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
+    """
+    path = find_config("training", name)
+    config = from_mapping(TrainingConfig, read_yaml(path), str(path))
+    if not isinstance(config.loss, Mapping):
+        raise ConfigurationError(f"{path}: loss: expected keys with values, got {config.loss!r}")
+    return dataclasses.replace(
+        config,
+        model=_beside(path, config.model),
+        labels=_beside(path, config.labels),
+        weights=dataclasses.replace(config.weights, path=_beside(path, config.weights.path)),
+        loss=dict(config.loss),
+    )
+
+
+def _beside(path: Path, value: str) -> str:
+    """A relative path made relative to the configuration's folder, if the file lies there."""
+    return str(path.parent / value) if value and (path.parent / value).is_file() else value

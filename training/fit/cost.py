@@ -1,0 +1,63 @@
+"""What training costs: time of its phases, and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+
+class Cost(pl.Callback):
+    """Measures one run.
+
+    Attributes
+    ----------
+    seconds:
+        Of ``waiting for a batch``, ``training step`` and ``validation``, each in total.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def _end(self, phase: str) -> None:
+        """Count the time since the last phase ended to this one."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
+        self._since = now
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to wait for batches."""
+        self._since = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """A batch is there."""
+        self._end("waiting for a batch")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step is done."""
+        self._end("training step")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validation, its pictures too, is done."""
+        self._end("validation")
+
+    @staticmethod
+    def memory() -> dict[str, int]:
+        """Bytes at the highest, of ``memory`` of this process and its loaders, and ``GPU memory`` if there is one."""
+        unit = 1 if sys.platform == "darwin" else 1024  # of getrusage
+        usages = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        found = {"memory": max(usages)}
+        if torch.cuda.is_available():
+            found["GPU memory"] = torch.cuda.max_memory_reserved()
+        return found

@@ -1,0 +1,75 @@
+"""From checkpoints to weights that the pipeline and the node read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from panoptic_ros.configuration import ConfigurationError
+from panoptic_ros.models import ModelConfig, build_model
+from panoptic_ros.models.weights import save_weights
+from panoptic_ros.resources import WEIGHTS_SUFFIX
+from panoptic_training.fit.checkpoints import BEST, LAST, SUFFIX, read_checkpoint
+
+PREFIX = "loss.model."
+"""Where the model is in a checkpoint's state: the loss holds it."""
+
+
+def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path) -> None:
+    """Write a checkpoint's weights as safetensors, with configuration and label set inside.
+
+    With averaging they are the averaged ones.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such checkpoint, or it is damaged or of another network.
+    OSError
+        If the file cannot be written.
+    """
+    state: dict[str, Tensor] = read_checkpoint(checkpoint)["state_dict"]
+    model = build_model(config)
+    try:
+        model.load_state_dict(
+            {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+        )
+    except RuntimeError as error:
+        raise ConfigurationError(f"{checkpoint}: is of another network: {error}") from error
+    save_weights(model, path, config)
+
+
+class Export(pl.Callback):
+    """Writes ``best.safetensors`` when there is a new best checkpoint, and ``last.safetensors`` at the end.
+
+    Parameters
+    ----------
+    config:
+        The model's.
+    folder:
+        Where checkpoints are and weights go.
+    """
+
+    def __init__(self, config: ModelConfig, folder: Path) -> None:
+        self._config = config
+        self._folder = folder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Export the best checkpoint if this epoch's validation has written it."""
+        if trainer.is_global_zero:
+            self._export(BEST)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Export what there is at the end."""
+        if trainer.is_global_zero:
+            self._export(BEST)
+            self._export(LAST)
+
+    def _export(self, name: str) -> None:
+        checkpoint, weights = self._folder / f"{name}{SUFFIX}", self._folder / f"{name}{WEIGHTS_SUFFIX}"
+        if not checkpoint.is_file():
+            return
+        if weights.is_file() and weights.stat().st_mtime_ns >= checkpoint.stat().st_mtime_ns:
+            return
+        export_checkpoint(checkpoint, self._config, weights)
