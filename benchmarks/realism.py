@@ -131,10 +131,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("synthetic", type=Path)
     parser.add_argument("real", type=Path)
+    parser.add_argument("--split", default="", help="of the real set, where it has several")
     parser.add_argument("--mapping", default="cityscapes_to_camvid", help="of class ids; '' if they are the same")
     parser.add_argument("--pictures", type=int, default=200, help="at most, of each set")
     given = parser.parse_args()
-    real = open_dataset(given.real)
+    real = open_dataset(given.real, split=given.split)
     mapping = LabelMapping.load(given.mapping) if given.mapping else None
     found = measure(open_dataset(given.synthetic), mapping, real.labels, given.pictures)
     other = measure(real, None, real.labels, given.pictures)

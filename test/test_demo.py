@@ -49,7 +49,10 @@ from panoptic_training.synthetic.rig import Rig  # noqa: E402
 CAMERAS = ("front", "rear")
 LENS = Lens(96, 64, 70.0)
 RIG = Rig(
-    cameras=(CameraMount("front", LENS, (1.0, 0.0, 1.5)), CameraMount("rear", LENS, (-1.0, 0, 1.5), (0, 0, 180.0))),
+    cameras=(
+        CameraMount("front", (1.0, 0.0, 1.5), lens=LENS),
+        CameraMount("rear", (-1.0, 0, 1.5), (0, 0, 180.0), lens=LENS),
+    ),
     lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=8, steps=90),),
 )
 
@@ -115,9 +118,11 @@ def test_the_live_node_answers_a_drive(drive: Path, played: tuple[Path, str]) ->
     for name in CAMERAS:
         sent = original[f"/{name}/image_raw/compressed"]
         counts = figures[name]
-        assert counts["frames sent"] == counts["frames received by the node"] == len(sent) == 11
+        assert counts["frames sent"] == len(sent) == 11
+        # Images go best effort: DDS may lose some on a busy machine, and what it loses the node never receives.
+        assert 0 < counts["frames received by the node"] <= len(sent)
         lost = sum(count for key, count in counts.items() if key.startswith("dropped"))
-        assert counts["frames processed"] + lost == len(sent)
+        assert counts["frames processed"] + lost == counts["frames received by the node"]
         images = recorded[f"/{name}/image_raw/compressed"]
         assert [message.data for message in images] == [message.data for message in sent]
         shift = stamps(images) - stamps(sent)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import numpy as np
 import typer
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_ros.commands.data import AnnotationsOption, ImageFolderOption, KindOption, LabelsOption
+from panoptic_ros.commands.networks import load_network
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.datasets import DatasetError, PanopticDataset, Sample, open_dataset
@@ -28,7 +27,6 @@ from panoptic_ros.evaluation.document import (
     Source,
     StageSeconds,
     environment,
-    file_sha256,
 )
 from panoptic_ros.evaluation.examples import Example, choose_examples, image_scores, spread_examples
 from panoptic_ros.evaluation.metrics import METRIC_NAMES, STANDARD, MetricName, Metrics
@@ -106,7 +104,7 @@ def evaluate(
                 run = _evaluate_stored(dataset, predictions, mapping, chosen, by, limit, workers)
             else:
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
-                    described, pipeline = _load(model, weights, device, engine, precision, threads)
+                    described, pipeline = load_network(model, weights, device, engine, precision, threads)
                 to = folder / SUBMISSION if submission else None
                 run = _evaluate_network(dataset, pipeline, described, mapping, chosen, by, limit, to)
             document = run.document(dataset, str(predictions or ""))
@@ -297,21 +295,6 @@ class _Network:
         """The first image is left out: it pays for what is made once."""
         stages = {stage: StageSeconds.of(seconds[1:]) for stage, seconds in self.seconds.items() if len(seconds) > 1}
         return stages or None
-
-
-def _load(
-    model: str, weights: str, device: str, engine: str, precision: str, threads: int
-) -> tuple[ModelDescription, Pipeline]:
-    from panoptic_ros.models import load_model_config  # here, because torch takes seconds to import
-    from panoptic_ros.pipeline import Pipeline
-
-    pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
-    config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
-    sha256 = file_sha256(Path(weights).expanduser()) if weights else ""
-    described = ModelDescription(
-        model, weights, sha256, engine, str(pipeline.device), precision, pipeline.untrained, config
-    )
-    return described, pipeline
 
 
 def _choose_metrics(text: str) -> tuple[MetricName, ...] | None:

@@ -84,7 +84,10 @@ def drive() -> list[Seen]:
     """Two cameras for a second through a street of boxes."""
     lens = Lens(96, 64, 70.0)
     rig = Rig(
-        cameras=(CameraMount("front", lens, (1.0, 0.0, 1.5)), CameraMount("rear", lens, (-1.0, 0, 1.5), (0, 0, 180.0)))
+        cameras=(
+            CameraMount("front", (1.0, 0.0, 1.5), lens=lens),
+            CameraMount("rear", (-1.0, 0, 1.5), (0, 0, 180.0), lens=lens),
+        )
     )
     generator, found = np.random.default_rng(0), []
     for sample in Drive(make_world(3, 1.0), rig, 3, 1.0).samples():
