@@ -54,7 +54,7 @@ class Cost(pl.Callback):
 
     @staticmethod
     def memory() -> dict[str, int]:
-        """Bytes at the highest, of ``memory`` of this process and its loaders, and ``GPU memory`` if there is one."""
+        """Bytes at the highest: ``memory``, of this process or its largest child; ``GPU memory`` if there is a GPU."""
         unit = 1 if sys.platform == "darwin" else 1024  # of getrusage
         usages = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         found = {"memory": max(usages)}

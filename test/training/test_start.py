@@ -1,0 +1,78 @@
+"""What a training starts from: a whole system, a detector of other classes, a backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from trainings import write_model
+
+from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models.backbones.darknet import Darknet
+from panoptic_ros.models.backbones.darknet_weights import save_darknet_weights
+from panoptic_ros.models.weights import WeightsError
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic
+from panoptic_training.fit.start import StartOptions, load_start
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> YoloPanoptic:
+    found = build_model(load_model_config(str(write_model(tmp_path))))
+    assert isinstance(found, YoloPanoptic)
+    return found
+
+
+def other_detector(model: YoloPanoptic, classes: int) -> Darknet:
+    """The same detector of other classes, with weights that are nowhere those of the model."""
+    torch.manual_seed(5)
+    other = Darknet(model.detector.config.with_classes(classes), taps=model.detector.taps)
+    for parameter in other.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.0)
+    return other
+
+
+def test_a_detector_of_other_classes_gives_all_but_its_heads(model: YoloPanoptic, tmp_path: Path) -> None:
+    other, before = other_detector(model, 80), {k: v.clone() for k, v in model.detector.state_dict().items()}
+    path = tmp_path / "coco.weights"
+    save_darknet_weights(other, path)
+    load_start(model, StartOptions(str(path), classes=80))
+    heads = 0
+    for name, tensor in model.detector.state_dict().items():
+        source = other.state_dict()[name]
+        heads += source.shape != tensor.shape
+        assert torch.equal(tensor, source if source.shape == tensor.shape else before[name]), name
+    assert heads == 6  # a weight and a bias of each of three scales
+    assert "detector" in model.untrained
+
+
+def test_a_backbone_gives_its_layers(model: YoloPanoptic, tmp_path: Path) -> None:
+    other, before = other_detector(model, 8), {k: v.clone() for k, v in model.detector.state_dict().items()}
+    path = tmp_path / "backbone.weights"
+    save_darknet_weights(other, path, cutoff=3)
+    load_start(model, StartOptions(str(path), layers=3))
+    convolutions = [name for name in before if name.endswith("convolution.weight")]
+    taken = [torch.equal(model.detector.state_dict()[name], other.state_dict()[name]) for name in convolutions]
+    kept = [torch.equal(model.detector.state_dict()[name], before[name]) for name in convolutions]
+    assert taken == [True] * 3 + [False] * (len(convolutions) - 3)
+    assert kept == [not one for one in taken]
+    assert "detector" in model.untrained
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (StartOptions("none.weights", classes=80), "none.weights: no such weights file"),
+        (StartOptions("x.safetensors", layers=3), "x.safetensors: layers and classes are told of Darknet weights"),
+        (StartOptions(layers=3), "layers and classes are given, but no file"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(model: YoloPanoptic, options: StartOptions, said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        load_start(model, options)
+
+
+def test_layers_and_classes_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="cannot both be given"):
+        StartOptions("x.weights", layers=75, classes=80)
