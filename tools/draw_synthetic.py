@@ -18,8 +18,8 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation
 from panoptic_training.synthetic.city import make_world
 from panoptic_training.synthetic.drive import CameraSample, Drive, LidarSample, TruthSample
-from panoptic_training.synthetic.production import WEATHERS
 from panoptic_training.synthetic.rig import Rig
+from panoptic_training.synthetic.weather import random_weather
 
 STREETS = (("clear", 1, 4.0), ("low_sun", 4, 6.0), ("rain", 9, 3.0), ("dusk", 6, 8.0))  # weather, seed, second
 FROM_ABOVE = (3, 6.0)  # seed, second
@@ -28,9 +28,14 @@ FARTHEST = 80.0  # metres, the darkest depth
 Picture = NDArray[np.uint8]
 
 
-def moment(seed: int, weather: str, second: float, kinds: tuple[type, ...]) -> dict[type, object]:
+def drive_of(seed: int, weather: str, second: float) -> Drive:
+    """A drive that goes on for two seconds more."""
+    drawn = random_weather(np.random.default_rng(seed), {weather: 1.0})
+    return Drive(make_world(seed, second + 2.0, drawn), Rig.load("street"), seed)
+
+
+def moment(drive: Drive, second: float, kinds: tuple[type, ...]) -> dict[type, object]:
     """The first sample of each kind from a second of a drive on."""
-    drive = Drive(make_world(seed, second + 2.0, WEATHERS[weather]), Rig.load("street"), seed)
     found: dict[type, object] = {}
     for event in drive.events(round(second * 1e9)):
         sample = drive.measure(event)
@@ -53,7 +58,7 @@ def streets(labels: LabelSet) -> Picture:
     """Image, labels and depth of each of `STREETS`."""
     rows = []
     for weather, seed, second in STREETS:
-        sample = moment(seed, weather, second, (CameraSample,))[CameraSample]
+        sample = moment(drive_of(seed, weather, second), second, (CameraSample,))[CameraSample]
         assert isinstance(sample, CameraSample)
         frame = sample.frame
         truth = PanopticSegmentation.from_ids(frame.ids, labels.thing_ids)
@@ -66,11 +71,11 @@ def streets(labels: LabelSet) -> Picture:
 def from_above(labels: LabelSet) -> Picture:
     """The lidar's points with boxes, and the truth, of the same square around the vehicle."""
     seed, second = FROM_ABOVE
-    found = moment(seed, "clear", second, (LidarSample, TruthSample))
+    drive = drive_of(seed, "clear", second)
+    found = moment(drive, second, (LidarSample, TruthSample))
     scan, truth = found[LidarSample], found[TruthSample]
     assert isinstance(scan, LidarSample)
     assert isinstance(truth, TruthSample)
-    drive = Drive(make_world(seed, second + 2.0, WEATHERS["clear"]), Rig.load("street"), seed)
     odom_from_map = np.linalg.inv(drive.odometry.map_from_odom(truth.stamp))
     view, side = truth.top_view, truth.top_view.classes.shape[0]
     scale = PANEL / (side * view.cell)
