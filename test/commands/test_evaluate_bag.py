@@ -128,6 +128,31 @@ def test_a_network_on_the_images_of_a_bag(bag: Path, tmp_path: Path, monkeypatch
     assert document.recording["cameras"][0]["predictions"] is None
 
 
+def test_instances_are_followed_through_the_drive(tmp_path: Path) -> None:
+    """By the ids in the messages: half way, two cars are taken for each other."""
+    ids = np.full((24, 40), 7000, dtype=np.int32)
+    ids[4:12, 4:16], ids[4:12, 20:32] = 26001, 26002
+    swapped = ids.copy()
+    swapped[ids == 26001], swapped[ids == 26002] = 26002, 26001
+    expected = Metrics(CITYSCAPES, ("video",))
+    with Bag(tmp_path / "drive.mcap") as made:
+        made.labels("/truth")
+        made.labels("/panoptic_node")
+        for index in range(8):
+            answer = ids if index < 4 else swapped
+            made.ids("/truth/front/panoptic", START + index * PERIOD, ids)
+            made.ids("/panoptic_node/front/panoptic", START + index * PERIOD, answer)
+            expected.update(str(index), value(answer), Truth(value(ids), sequence="front", frame=index))
+    result = run(tmp_path / "drive.mcap", "--metrics", "video", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    video = EvaluationDocument.load(tmp_path / "out" / "evaluation.json").metrics.video
+    assert video is not None
+    assert video == expected.result().video
+    # Each car of the truth shares half of its tube with each of the two predicted ones, whose IoU is 1/3 with it.
+    assert video.tracking.association == pytest.approx(2 * 0.5 * (1 / 3))
+    assert video.tracking.segmentation == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
