@@ -14,6 +14,7 @@ import typer
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from panoptic_ros.commands.evaluate import RULES
 from panoptic_ros.commands.networks import load_network
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
@@ -30,7 +31,6 @@ from panoptic_ros.evaluation.examples import Example, choose_examples, image_sco
 from panoptic_ros.evaluation.metrics import METRIC_NAMES, STANDARD, MetricName
 from panoptic_ros.evaluation.outputs import REPORT, output_folder, write_outputs
 from panoptic_ros.evaluation.overlaps import EvaluationError
-from panoptic_ros.evaluation.panoptic_quality import Rule
 from panoptic_ros.evaluation.recorded_cameras import RecordedCamera, find_cameras
 from panoptic_ros.evaluation.run_document import document_run, print_run
 from panoptic_ros.evaluation.tables import print_tables
@@ -71,7 +71,7 @@ def evaluate_bag(
     mapping: Annotated[
         str, typer.Option(help="In config/label_mappings, or a path; found by itself where classes differ.")
     ] = "",
-    rule: Annotated[Rule, typer.Option(help="Whose panoptic quality.")] = "coco",
+    rule: Annotated[str, typer.Option(help=f"Whose panoptic quality: {', '.join(RULES)}.")] = "coco",
     metrics: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"Some of {', '.join(METRIC_NAMES)}; the usual ones without.")
     ] = "",
@@ -82,7 +82,10 @@ def evaluate_bag(
     Frames belong together by camera and stamp.  Writes evaluation.json, report.html and confusion.json to DIR when
     everything is done.
     """
-    comparison = Comparison(_choose_metrics(metrics), rule, round(tolerance * NANOSECONDS), labels, mapping)
+    by = next((one for one in RULES if one == rule), None)
+    if by is None:
+        raise typer.BadParameter(f"--rule: {rule}: expected one of {', '.join(RULES)}")
+    comparison = Comparison(_choose_metrics(metrics), by, round(tolerance * NANOSECONDS), labels, mapping)
     if weights and not model:
         raise typer.BadParameter("--weights are for a --model")
     if model and predictions:

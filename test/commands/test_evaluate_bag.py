@@ -183,7 +183,13 @@ def test_a_truncated_bag_leaves_an_earlier_evaluation_as_it_was(bag: Path, tmp_p
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--weights", "a"], ["--model", "a", "--predictions", "/b"], ["--metrics", "quality"], ["--tolerance", "-1"]],
+    [
+        ["--weights", "a"],
+        ["--model", "a", "--predictions", "/b"],
+        ["--metrics", "quality"],
+        ["--tolerance", "-1"],
+        ["--rule", "x"],
+    ],
 )
 def test_arguments_that_contradict_each_other_end_with_2(arguments: list[str], bag: Path) -> None:
     assert run(bag, *arguments).exit_code == 2
