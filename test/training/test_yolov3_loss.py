@@ -14,6 +14,7 @@ from torch import Tensor
 
 from panoptic_ros.models.backbones.darknet import YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig
+from panoptic_ros.models.backbones.darknet_layers import Yolo
 from panoptic_training.losses.anchors import BOXES_AT_ONCE, assign, largest_overlap
 from panoptic_training.losses.yolov3 import YoloV3Loss, YoloV3LossOptions
 
@@ -105,16 +106,8 @@ class Darknet:
         deltas = [torch.zeros_like(one) for one in raw]
         for image in range(len(boxes)):
             for number, (stride, head) in enumerate(self.heads):
-                self._one(
-                    raw[number][image],
-                    deltas[number][image],
-                    stride,
-                    head.anchors,
-                    head.scale_x_y,
-                    boxes[image],
-                    classes[image],
-                    crowds[image],
-                )
+                truth = boxes[image], classes[image], crowds[image]
+                self._one(raw[number][image], deltas[number][image], stride, head, truth)
         self.terms = {name: value / len(boxes) for name, value in self.terms.items()}
         return deltas
 
@@ -123,12 +116,10 @@ class Darknet:
         raw: Tensor,
         delta: Tensor,
         stride: int,
-        anchors: Sequence[tuple[float, float]],
-        scale: float,
-        boxes: list[Box],
-        classes: list[int],
-        crowds: list[Box],
+        head: Yolo,
+        truth: tuple[list[Box], list[int], list[Box]],
     ) -> None:
+        (boxes, classes, crowds), anchors, scale = truth, head.anchors, head.scale_x_y
         size = 5 + CLASSES
         answering: dict[tuple[int, int, int], list[int]] = {}
         for index, box in enumerate(boxes):
