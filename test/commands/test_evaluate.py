@@ -61,7 +61,7 @@ def truth(tmp_path: Path) -> Path:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
     fake = FakePipeline()
-    monkeypatch.setattr(evaluate, "_load", lambda *_: (described(), fake))
+    monkeypatch.setattr(evaluate, "load_network", lambda *_: (described(), fake))
     return fake
 
 
@@ -245,7 +245,7 @@ def _write_camvid(folder: Path) -> Path:
 
 
 def test_without_instances_only_semantic_metrics_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "_load", lambda *_: (described(), _CamVidPipeline()))
+    monkeypatch.setattr(evaluate, "load_network", lambda *_: (described(), _CamVidPipeline()))
     data, outs = _write_camvid(tmp_path / "data"), [tmp_path / "a", tmp_path / "b"]
     for out in outs:
         result = invoke("evaluate", "--data", data, "--model", "fake", "--out", out, "--examples", 1)
@@ -282,7 +282,7 @@ def test_classes_are_mapped_by_themselves(tmp_path: Path, monkeypatch: pytest.Mo
             value = PanopticSegmentation.from_ids(ids, self.labels.thing_ids)
             return PanopticSegmentation(value.ids, value.segments, frame[:, :, 0].copy() if confidence else None)
 
-    monkeypatch.setattr(evaluate, "_load", lambda *_: (described(), Coco()))
+    monkeypatch.setattr(evaluate, "load_network", lambda *_: (described(), Coco()))
     data = write_dataset(tmp_path / "data", COUNT)
     result = invoke("evaluate", "--data", data, "--model", "fake", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -478,7 +478,7 @@ def test_ctrl_c_leaves_nothing(data: Path, tmp_path: Path) -> None:
         "from panoptic_ros.commands import evaluate, main\n"
         "from panoptic_ros.evaluation.document import ModelDescription\n"
         "described = ModelDescription('fake', '', '', 'torch', 'cpu', 'fp32', ())\n"
-        "evaluate._load = lambda *_: (described, FakePipeline())\n"
+        "evaluate.load_network = lambda *_: (described, FakePipeline())\n"
         "main.main()"
     )
     out = tmp_path / "out"

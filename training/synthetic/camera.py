@@ -15,6 +15,7 @@ from panoptic_training.synthetic.effects import Effects
 from panoptic_training.synthetic.occlusion import openness
 from panoptic_training.synthetic.raycast import Hits, Raycaster
 from panoptic_training.synthetic.shading import Quality, shader_of
+from panoptic_training.synthetic.tracing import turned
 from panoptic_training.synthetic.workers import Workers
 
 MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}
@@ -189,7 +190,7 @@ class Camera:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Ids and depth of a `CameraFrame`, without the picture."""
         rays = self.intrinsics.rays()
-        directions = rays.reshape(-1, 3) @ world_from_optical[:3, :3].T.astype(np.float32)
+        directions = turned(rays.reshape(-1, 3), world_from_optical[:3, :3].astype(np.float32))
         hits = raycaster.cast(world_from_optical[:3, 3], directions, time)
         return hits.ids.reshape(rays.shape[:2]), hits.distance.reshape(rays.shape[:2]) * rays[..., 2]
 
@@ -219,9 +220,9 @@ class Camera:
         shader = shader_of(raycaster, self.quality)
         rays = self.intrinsics.rays()
         height, width = rays.shape[:2]
-        rotation = world_from_optical[:3, :3].T.astype(np.float32)
+        rotation = world_from_optical[:3, :3].astype(np.float32)
         origin = world_from_optical[:3, 3].astype(np.float32)[None]
-        directions = rays.reshape(-1, 3) @ rotation
+        directions = turned(rays.reshape(-1, 3), rotation)
         raycaster.moment(time)  # before threads ask for it
         workers = Workers(self.quality.threads)
         hits, light = Hits.blank(len(directions)), np.empty((len(directions), 3), dtype=np.float32)
@@ -241,7 +242,7 @@ class Camera:
         exposure = lens_and_sensor.metered_exposure(picture)
         if self.quality.smooth_edges:
             edges = Edges(picture, hits, exposure)
-            finer = self.intrinsics.corner_rays()[edges.rows, edges.columns] @ rotation
+            finer = turned(self.intrinsics.corner_rays()[edges.rows, edges.columns], rotation)
             sampled = np.empty((len(finer), 3), dtype=np.float32)
 
             def sample(part: slice) -> None:

@@ -219,3 +219,17 @@ def _unit(x: Any, y: Any, z: Any) -> Any:
     """The vector with length 1, or as it is if it has hardly any."""
     scale = np.float32(1) / np.sqrt(max(x * x + y * y + z * z, np.float32(1e-30)))
     return x * scale, y * scale, z * scale
+
+
+@compiled
+def turned(vectors: NDArray[np.float32], rotation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 3) vectors of one frame in another; `rotation` is (3, 3), from the first to the second.
+
+    Not numpy's ``@``, which wakes the threads of BLAS for it, and these then wait for more on the processor.
+    """
+    result = np.empty_like(vectors)
+    for i in range(len(vectors)):
+        x, y, z = vectors[i]
+        for axis in range(3):
+            result[i, axis] = rotation[axis, 0] * x + rotation[axis, 1] * y + rotation[axis, 2] * z
+    return result

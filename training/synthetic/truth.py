@@ -13,7 +13,7 @@ from panoptic_training.synthetic.camera import Intrinsics
 from panoptic_training.synthetic.detail import shapes_of
 from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.scene import Body, Weather, World
-from panoptic_training.synthetic.tracing import blocked
+from panoptic_training.synthetic.tracing import blocked, turned
 
 NEAR = 0.05  # metres before the camera; what is nearer cannot be projected
 DETAIL = 0.5  # pixels: what looks smaller does not count when a thing is looked at alone
@@ -213,10 +213,10 @@ class ViewTruth:
         away = np.linalg.norm(truth.center - world_from_optical[:3, 3]) - np.linalg.norm(truth.size) / 2
         detail = float(max(away, 0.0)) * DETAIL * self.intrinsics.pixel_angle
         solid = shapes_of(self.world)[index].solid(time, detail)
-        directions = rays.reshape(-1, 3) @ body_from_optical[:3, :3].T.astype(np.float32)
+        directions = turned(rays.reshape(-1, 3), body_from_optical[:3, :3].astype(np.float32))
         origin = body_from_optical[None, :3, 3].astype(np.float32)
         reach = np.full(1, np.inf, dtype=np.float32)
-        hit = blocked(solid.scene.handle, origin, np.ascontiguousarray(directions), reach, True)
+        hit = blocked(solid.scene.handle, origin, directions, reach, True)
         return int(np.count_nonzero(hit)) * stride * stride
 
 
