@@ -223,12 +223,12 @@ def _quality(document: EvaluationDocument) -> Table:
 
 
 def _topics(record: Record, source: Input) -> Table:
-    table = Table(title="What was published", title_justify="left")
+    table = Table(title=f"What was published below /{NODE}/<camera>", title_justify="left")
     table.add_column("topic")
     table.add_column("type")
     for name in source.cameras:
         table.add_column(name, justify="right")
     for topic, kind in CAMERA_TOPICS.items():
         counts = [str(record.published[f"/{NODE}/{name}/{topic}"]) for name in source.cameras]
-        table.add_row(f"/{NODE}/<camera>/{topic}", kind.replace("/msg/", "/"), *counts)
+        table.add_row(topic, kind.replace("/msg/", "/"), *counts)
     return table
