@@ -16,7 +16,7 @@ from panoptic_training.losses.instances import InstanceLossOptions
 from panoptic_training.losses.yolo_panoptic import YoloPanopticLoss, YoloPanopticLossOptions
 from panoptic_training.losses.yolov3 import YoloV3Loss, YoloV3LossOptions
 
-STEPS = 160
+STEPS = 240  # with 160 the shallow masks are just about learnt: their last loss was 0.0999 on one thread, 0.1002 on two
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
