@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.evaluation.instances import InstanceOverlaps, InstanceStore, InstanceTable
-from panoptic_ros.evaluation.overlaps import EvaluationError, Overlaps
+from panoptic_ros.evaluation.instances import InstanceCollector, InstanceOverlaps, InstanceTable
+from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.labels import LabelSet
 
 ALL, SMALL, MEDIUM, LARGE = 0, 1, 2, 3
@@ -75,7 +75,7 @@ class AveragePrecisionResult:
     boxes: CocoPrecision
 
 
-class AveragePrecision:
+class AveragePrecision(InstanceCollector):
     """Collects instances image by image and evaluates them by COCO's rules.
 
     Raises
@@ -86,32 +86,11 @@ class AveragePrecision:
 
     def __init__(self, labels: LabelSet) -> None:
         _pycocotools()
-        self.labels = labels
-        self._store = InstanceStore()
-
-    def update(self, overlaps: Overlaps) -> None:
-        """Take one image into account.
-
-        Raises
-        ------
-        EvaluationError
-            If it was taken already.
-        """
-        self._store.add(InstanceOverlaps.of(overlaps))
-
-    def merge(self, other: AveragePrecision) -> None:
-        """Take over other images.
-
-        Raises
-        ------
-        EvaluationError
-            If an image is in both.
-        """
-        self._store.merge(other._store)
+        super().__init__(labels)
 
     def result(self) -> AveragePrecisionResult:
         """The precision over all images so far."""
-        images = self._store.images()
+        images = self.images()
         return AveragePrecisionResult(
             masks=_evaluate(images, self.labels, "segm"), boxes=_evaluate(images, self.labels, "bbox")
         )

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.evaluation.instances import InstanceOverlaps, InstanceStore
-from panoptic_ros.evaluation.overlaps import Overlaps
+from panoptic_ros.evaluation.instances import InstanceCollector, InstanceOverlaps
 from panoptic_ros.evaluation.rows import exact_sum
-from panoptic_ros.labels import LabelSet
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 MINIMUM_REGION = 100
@@ -106,36 +104,12 @@ class _Instances:
         )
 
 
-class CityscapesAveragePrecision:
+class CityscapesAveragePrecision(InstanceCollector):
     """Collects instances image by image and evaluates them by the rules of Cityscapes."""
-
-    def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
-        self._store = InstanceStore()
-
-    def update(self, overlaps: Overlaps) -> None:
-        """Take one image into account.
-
-        Raises
-        ------
-        EvaluationError
-            If it was taken already.
-        """
-        self._store.add(InstanceOverlaps.of(overlaps))
-
-    def merge(self, other: CityscapesAveragePrecision) -> None:
-        """Take over other images.
-
-        Raises
-        ------
-        EvaluationError
-            If an image is in both.
-        """
-        self._store.merge(other._store)
 
     def result(self) -> CityscapesAveragePrecisionResult:
         """The precision over all images so far."""
-        images = self._store.images()
+        images = self.images()
         if not images:
             return CityscapesAveragePrecisionResult(None, None, ())
         every = _Instances.of(images)

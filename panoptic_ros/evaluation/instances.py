@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from panoptic_ros.evaluation.overlaps import Overlaps, SegmentTable
 from panoptic_ros.evaluation.rows import ImageNames
+from panoptic_ros.labels import LabelSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,31 +76,38 @@ class InstanceOverlaps:
         )
 
 
-class InstanceStore:
-    """The instances of images, each image once."""
+class InstanceCollector:
+    """Collects the instances of images, each image once: what the metrics over instances begin with.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    labels:
+        The classes.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
         self._names = ImageNames()
         self._images: list[InstanceOverlaps] = []
 
-    def add(self, instances: InstanceOverlaps) -> None:
-        """Keep an image.
+    def update(self, overlaps: Overlaps) -> None:
+        """Take one image into account.
 
         Raises
         ------
         EvaluationError
-            If it is there already.
+            If it was taken already.
         """
-        self._names.add(instances.name)
-        self._images.append(instances)
+        self._names.add(overlaps.name)
+        self._images.append(InstanceOverlaps.of(overlaps))
 
-    def merge(self, other: InstanceStore) -> None:
-        """Keep other images.
+    def merge(self, other: InstanceCollector) -> None:
+        """Take over other images.
 
         Raises
         ------
         EvaluationError
-            If one is in both.
+            If an image is in both.
         """
         self._names.add(*other._names)
         self._images += other._images
