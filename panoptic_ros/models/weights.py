@@ -19,6 +19,9 @@ from panoptic_ros.models.backbones.darknet import Darknet
 from panoptic_ros.models.backbones.darknet_weights import check_darknet_weights, load_darknet_weights
 from panoptic_ros.models.model import PanopticModel
 
+UNTRAINED_KEY = "untrained"
+"""Under which key of its metadata a file names the parts of the system that have learned nothing."""
+
 SUFFIXES = (".safetensors", ".weights")
 
 
@@ -29,8 +32,8 @@ class WeightsError(ValueError):
 def load_weights(model: PanopticModel, path: Path) -> None:
     """Load a file into a system and note in ``model.untrained`` which parts keep their random weights.
 
-    ``.safetensors`` holds the whole system by the names of its ``state_dict``; ``.weights`` is Darknet's and holds the
-    detector.
+    ``.safetensors`` holds the whole system by the names of its ``state_dict`` and says what of it has learned nothing;
+    ``.weights`` is Darknet's and holds the detector.
 
     Raises
     ------
@@ -47,11 +50,12 @@ def load_weights(model: PanopticModel, path: Path) -> None:
         return
     with safe_open(str(path), framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        untrained = frozenset(json.loads((file.metadata() or {}).get(UNTRAINED_KEY, "[]")))
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds values that are not finite")
     model.load_state_dict(state)
-    model.untrained = frozenset()
+    model.untrained = untrained & model.untrained
 
 
 def check_weights(model: PanopticModel, path: Path) -> None:
@@ -110,14 +114,19 @@ def _detector(model: nn.Module, path: Path) -> Darknet:
     return detector
 
 
-def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = None) -> None:
+def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = None, half: bool = False) -> None:
     """Write a whole system as safetensors, with the names of its labels; the file appears whole or not at all.
+
+    What of the system has learned nothing (`PanopticModel.untrained`) is noted in it.
 
     Parameters
     ----------
     config:
         What the system was built from.  With it the file has configuration and label set inside, and can be named in
         place of a model (`load_model_config`).
+    half:
+        Whether to write the weights of convolutions and matrices in half precision.  Biases and batch norms, which are
+        few and whose statistics may leave its range, stay as they are.
 
     Raises
     ------
@@ -125,7 +134,13 @@ def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = 
         If the file cannot be written.
     """
     state: dict[str, Tensor] = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {"labels": _names(model), "system": type(model).__name__}
+    if half:
+        state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
+    metadata = {
+        "labels": _names(model),
+        "system": type(model).__name__,
+        UNTRAINED_KEY: json.dumps(sorted(model.untrained)),
+    }
     if config is not None:
         metadata |= describe(config, model.labels)
     with written_whole(path) as file:

@@ -31,6 +31,9 @@ Where the thesis is silent, the choice and its reason:
 - The mask's last bias starts at the logit of 0.6, about the share of its box that an object covers, its weights at
   Glorot's.  The masks of an untrained head are their boxes.
 - Small stuff is a class whose whole area is small, not each of its regions: a class of stuff is one segment.
+- A label set without things leaves nothing to detect: the network is then the semantic network of section 3.2 alone, on
+  the backbone as far as its last feature map.
+- Beside a semantic head that has learned and a detector that has not, things are a class and not told apart.
 - Overlaps are resolved by objectness as the thesis says; a segment's published score is objectness x class probability.
 """
 
@@ -68,6 +71,8 @@ from panoptic_ros.segmentation import PanopticSegmentation
 
 INSTANCE_STRIDE = 2
 """What the instance network's features are upsampled to."""
+
+OUTPUT_NAMES = ("boxes", "objectness", "class_probabilities", "semantic_logits", "instance_features")
 
 SEGNET_STRIDE = 16
 """The map of the single-feature SegNet that the thesis found best: its layer 62."""
@@ -133,16 +138,16 @@ class YoloPanopticMaps(NamedTuple):
     Attributes
     ----------
     detections:
-        The raw map (B, A · (5 + T), h, w) of each detection head, as `Darknet` gives them.
+        The raw map (B, A · (5 + T), h, w) of each detection head, as `Darknet` gives them; none without things.
     semantic_logits:
         (B, C, H / s, W / s), s = `YoloPanoptic.semantic_stride`.
     instance_features:
-        (B, F, H / 2, W / 2) by default.
+        (B, F, H / 2, W / 2) by default; None without things.
     """
 
     detections: tuple[Tensor, ...]
     semantic_logits: Tensor
-    instance_features: Tensor
+    instance_features: Tensor | None
 
 
 class YoloPanoptic(PanopticModel):
@@ -151,7 +156,8 @@ class YoloPanoptic(PanopticModel):
     Parameters
     ----------
     labels:
-        All classes; the detector's classes are the things among them, in order.
+        All classes; the detector's classes are the things among them, in order.  Without things there is neither a
+        detector nor an instance network.
     config:
         The network.
 
@@ -163,30 +169,34 @@ class YoloPanoptic(PanopticModel):
         If there is no such cfg.
     """
 
-    output_names = ("boxes", "objectness", "class_probabilities", "semantic_logits", "instance_features")
-
     def __init__(self, labels: LabelSet, config: YoloPanopticConfig) -> None:
         super().__init__(labels)
-        if not labels.things:
-            raise ValueError(f"label set {labels.name!r} has no things, which are the classes of a detector")
-        detector_config = DarknetConfig.load(config.cfg).with_classes(len(labels.things))
+        detector_config = DarknetConfig.load(config.cfg)
         taps = config.taps or detector_config.feature_taps(config.features, config.tap_strides)
+        self.detects = bool(labels.things)
+        if self.detects:
+            detector_config = detector_config.with_classes(len(labels.things))
+            self.output_names = OUTPUT_NAMES
+        else:
+            detector_config = detector_config.up_to(max(taps))
+            self.output_names = ("semantic_logits",)
         self.detector = Darknet(detector_config, taps=taps)
         strides = tuple(detector_config.strides[tap] for tap in taps)
         if strides != config.tap_strides:
             raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {config.tap_strides}")
         self.input_multiple = self.detector.input_multiple
-        self.yolo = YoloDecoder(detector_config)
         self.fusion, self.pooling, self.semantic_head = _semantic_network(
             config, [detector_config.out_channels[tap] for tap in taps], len(labels)
         )
         self.semantic_stride = self.fusion.stride // self.semantic_head.upsampling
-        channels = self.fusion.out_channels
-        read = self.pooling.out_channels if isinstance(self.pooling, PyramidPooling) else channels
-        instance_channels = config.instance_channels or _reduced(config, channels)
-        upsample = config.instance_upsample or self.fusion.stride // INSTANCE_STRIDE
-        self.instance_features = InstanceFeatures(read, instance_channels, upsample)
-        self.instance_head = InstanceHead(instance_channels, config.instance_head)
+        if self.detects:
+            self.yolo = YoloDecoder(detector_config)
+            channels = self.fusion.out_channels
+            read = self.pooling.out_channels if isinstance(self.pooling, PyramidPooling) else channels
+            instance_channels = config.instance_channels or _reduced(config, channels)
+            upsample = config.instance_upsample or self.fusion.stride // INSTANCE_STRIDE
+            self.instance_features = InstanceFeatures(read, instance_channels, upsample)
+            self.instance_head = InstanceHead(instance_channels, config.instance_head)
         things = [label.is_thing for label in labels.labels]
         self.register_buffer("is_thing", torch.tensor(things), persistent=False)
         self.register_buffer("class_ids", torch.tensor(labels.class_ids.tolist()), persistent=False)
@@ -203,7 +213,8 @@ class YoloPanoptic(PanopticModel):
         """Run the network on (B, 3, H, W) RGB in [0, 1], without decoding boxes."""
         detections, taps = self.detector(images)
         features = self.pooling(self.fusion(taps))
-        return YoloPanopticMaps(detections, self.semantic_head(features), self.instance_features(features))
+        instance_features = self.instance_features(features) if self.detects else None
+        return YoloPanopticMaps(detections, self.semantic_head(features), instance_features)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.
@@ -212,8 +223,15 @@ class YoloPanoptic(PanopticModel):
         -------
         ``boxes`` (B, A, 4) x0, y0, x1, y1 in pixels of the input, ``objectness`` (B, A) and ``class_probabilities``
         (B, A, T) in [0, 1] of all anchors; ``semantic_logits`` and ``instance_features`` of `YoloPanopticMaps`.
+        Without things ``semantic_logits`` alone.
         """
-        detections, semantic_logits, instance_features = self.maps(images)
+        return self.outputs(self.maps(images))
+
+    def outputs(self, maps: YoloPanopticMaps) -> dict[str, Tensor]:
+        """What `forward` gives for an input, from its maps."""
+        detections, semantic_logits, instance_features = maps
+        if instance_features is None:
+            return {"semantic_logits": semantic_logits}
         boxes, objectness, class_probabilities = self.yolo([raw.float() for raw in detections])
         return {
             "boxes": boxes,
@@ -232,12 +250,22 @@ class YoloPanoptic(PanopticModel):
         confidence: bool = False,
     ) -> list[PanopticSegmentation]:
         """See `PanopticModel.decode`."""
-        detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
-        masks = self._masks(outputs, detections)
+        logits = outputs["semantic_logits"]
+        if self._semantic_alone:
+            detections = [_nothing_detected(logits)] * len(letterboxes)
+            masks: Sequence[Tensor] = [logits.new_zeros((0, 1, 1), dtype=torch.float32)] * len(letterboxes)
+        else:
+            detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
+            masks = self._masks(outputs, detections)
         return [
-            self._merge(outputs["semantic_logits"][index], found, mask, box, options, confidence)
+            self._merge(logits[index], found, mask, box, options, confidence)
             for index, (found, mask, box) in enumerate(zip(detections, masks, letterboxes, strict=True))
         ]
+
+    @property
+    def _semantic_alone(self) -> bool:
+        """Whether there is no detector, or one that has learned nothing beside a semantic head that has."""
+        return not self.detects or ("detector" in self.untrained and "semantic_head" not in self.untrained)
 
     def _detect(self, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions) -> Detections:
         """The detections of one image, inside its frame, most certain object first (section 3.4.1)."""
@@ -308,7 +336,7 @@ class YoloPanoptic(PanopticModel):
             winners,
             class_ids=self.class_ids,
             class_scores=scores,
-            is_thing=self.is_thing,
+            is_thing=torch.zeros_like(self.is_thing) if self._semantic_alone else self.is_thing,
             instance_classes=self.thing_classes[found.classes],
             instance_scores=found.scores,
             minimum_stuff_area=math.ceil(options.stuff_area_fraction * height * width),
@@ -326,7 +354,7 @@ class YoloPanoptic(PanopticModel):
         (H, W) probability of each pixel's class, if it is asked for.
         """
         count = len(self.labels)
-        only_stuff = options.uncovered_things == "stuff"
+        only_stuff = options.uncovered_things == "stuff" and not self._semantic_alone
         only_detector = "semantic_head" in self.untrained and "detector" not in self.untrained
         if only_detector or (only_stuff and not len(self.stuff_classes)):
             # Only a detector was loaded: what an untrained head says is noise, and void is the honest label.
@@ -343,6 +371,12 @@ class YoloPanoptic(PanopticModel):
             classes = indices.to(torch.int16)[classes.int()]
             scores = scores.new_zeros(count).index_copy_(0, self.stuff_classes, scores)
         return classes, scores, certainty
+
+
+def _nothing_detected(like: Tensor) -> Detections:
+    """No detections, on the device of a tensor."""
+    none = torch.zeros(0, device=like.device)
+    return Detections(none.reshape(0, 4), none.long(), none, none)
 
 
 def _reduced(config: YoloPanopticConfig, channels: int) -> int:

@@ -168,6 +168,7 @@ def test_each_network_segments_a_frame_and_its_weights_come_back(semantic: str, 
         values = model.decode(outputs, boxes, DecodeOptions(score_threshold=0.1), confidence=True)
     assert [value.ids.shape for value in values] == [(50, 96), (120, 100)]
     assert all(value.things for value in values)
+    model.untrained = frozenset()
     path = tmp_path / "weights.safetensors"
     save_weights(model, path)
     other = build_model(config)

@@ -289,10 +289,44 @@ def test_semantic_logits_that_are_not_finite_are_void(decoder: YoloPanoptic, unc
     assert all(np.isfinite(segment.score) for segment in value.segments)
 
 
-def test_labels_without_things_are_refused() -> None:
+@torch.inference_mode()
+def test_labels_without_things_leave_the_semantic_network() -> None:
+    torch.manual_seed(0)
     labels = LabelSet("stuff only", CITYSCAPES.stuff)
-    with pytest.raises(ValueError, match="'stuff only' has no things"):
-        YoloPanoptic(labels, YoloPanopticConfig(cfg="darknet53_yolov3_quarter"))
+    model = YoloPanoptic(labels, YoloPanopticConfig(cfg="darknet53_yolov3_quarter")).eval()
+    # The backbone ends with the last map that is read, layer 61, and so does what the input must divide by.
+    assert (len(model.detector.layers), model.input_multiple) == (62, 16)
+    assert {name for name, part in model.named_children() if list(part.parameters())} == {
+        "detector",
+        "fusion",
+        "pooling",
+        "semantic_head",
+    }
+    outputs = model(torch.rand(1, 3, 80, 112))
+    assert tuple(outputs) == model.output_names == ("semantic_logits",)
+    value = model.decode(outputs, [Letterbox.fit(80, 112, 80, 112)], DecodeOptions(stuff_area_fraction=0.0))[0]
+    scaled = torch.nn.functional.interpolate(outputs["semantic_logits"], scale_factor=4.0, mode="bilinear")[0]
+    best = scaled.topk(2, dim=0)
+    clear = (best.values[0] - best.values[1] > 1e-4).numpy()
+    assert clear.mean() > 0.99
+    assert (value.ids == labels.class_ids[best.indices[0].numpy()] * 1000)[clear].all()
+
+
+@torch.inference_mode()
+def test_beside_a_detector_that_has_not_learned_things_are_a_class(decoder: YoloPanoptic) -> None:
+    outputs = scene(decoder, 0, images=1)
+    outputs["semantic_logits"] -= 100.0
+    outputs["semantic_logits"][:, CITYSCAPES.class_ids.tolist().index(26), :, :16] = 100.0
+    box = [Letterbox.fit(96, 128, 96, 128)]
+    try:
+        decoder.untrained = frozenset({"detector", "instance_features", "instance_head"})
+        value = decoder.decode(outputs, box, DecodeOptions())[0]
+    finally:
+        decoder.untrained = frozenset()
+    (cars,) = [segment for segment in value.segments if segment.class_id == 26]
+    assert (cars.id, cars.is_thing, cars.area) == (26_000, False, (value.ids == 26_000).sum())
+    assert (value.ids[:, :62] == 26_000).all()
+    assert not value.things
 
 
 @torch.inference_mode()

@@ -100,8 +100,8 @@ class Batch:
         return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.frames)
 
     def inputs(self) -> Tensor:
-        """(B, 3, H, W) float32 RGB in [0, 1], the network's input, where the batch is."""
-        return self.images.permute(0, 3, 1, 2).flip(1).float().div_(255.0)
+        """(B, 3, H, W) float32 RGB in [0, 1], the network's input, where the batch is; channels last in memory."""
+        return self.images.flip(3).float().div_(255.0).permute(0, 3, 1, 2)
 
 
 def batch_of(samples: Sequence[TrainingSample]) -> Batch:

@@ -100,7 +100,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: no such checkpoint") from error
     except Exception as error:  # torch raises whatever reading a damaged archive comes upon
         raise ConfigurationError(f"{path}: is no whole checkpoint: {error}") from error
-    if not isinstance(content, dict) or "training" not in content or "state_dict" not in content:
+    if not isinstance(content, dict) or not {"training", "untrained", "state_dict"} <= content.keys():
         raise ConfigurationError(f"{path}: is no checkpoint of panoptic-train")
     return content
 

@@ -90,7 +90,7 @@ class TrainingConfig:
     accumulate:
         Batches whose gradients make one step.
     precision:
-        ``32-true``, or ``bf16-mixed`` or ``16-mixed`` of a GPU.
+        ``32-true``; ``bf16-mixed``, of GPUs and of CPUs with AVX-512 BF16 or AMX; or ``16-mixed`` of GPUs.
     gradient_clip:
         The greatest norm of a step's gradient; null for any.
     averaging:
@@ -103,8 +103,10 @@ class TrainingConfig:
         By which measure a checkpoint is the best.
     checkpoint_steps:
         Write the last checkpoint every so many steps too, not only after each epoch; null for not.
+    validate_every:
+        Epochs from one validation to the next; the patience of early stopping counts validations.
     pictures:
-        How many validation samples are drawn each epoch.
+        How many validation samples are drawn each time.
     log_steps:
         Losses are logged every so many steps.
     seed:
@@ -137,12 +139,13 @@ class TrainingConfig:
     early_stopping: EarlyStoppingOptions | None = field(default_factory=EarlyStoppingOptions)
     best: Measure = "pq"
     checkpoint_steps: int | None = None
+    validate_every: int = 1
     pictures: int = 4
     log_steps: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "log_steps", "checkpoint_steps"):
+        for name in ("epochs", "batch_size", "accumulate", "log_steps", "checkpoint_steps", "validate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")

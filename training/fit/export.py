@@ -17,10 +17,17 @@ PREFIX = "loss.model."
 """Where the model is in a checkpoint's state: the loss holds it."""
 
 
-def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path) -> None:
+def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path, half: bool = False) -> None:
     """Write a checkpoint's weights as safetensors, with configuration and label set inside.
 
     With averaging they are the averaged ones.
+
+    Parameters
+    ----------
+    config:
+        The model's.
+    half:
+        Whether to halve the file, as `save_weights` does.
 
     Raises
     ------
@@ -29,7 +36,8 @@ def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path) -> None
     OSError
         If the file cannot be written.
     """
-    state: dict[str, Tensor] = read_checkpoint(checkpoint)["state_dict"]
+    content = read_checkpoint(checkpoint)
+    state: dict[str, Tensor] = content["state_dict"]
     model = build_model(config)
     try:
         model.load_state_dict(
@@ -37,7 +45,8 @@ def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path) -> None
         )
     except RuntimeError as error:
         raise ConfigurationError(f"{checkpoint}: is of another network: {error}") from error
-    save_weights(model, path, config)
+    model.untrained = frozenset(content["untrained"])
+    save_weights(model, path, config, half)
 
 
 class Export(pl.Callback):

@@ -68,6 +68,7 @@ class PanopticTraining(pl.LightningModule):
         self._folder = folder
         # The loss holds the model; a second name would double it in checkpoints.
         self._model = (model,)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._measures: Measures | None = None
         parts = dict(model.named_children())
         for name in config.frozen:
@@ -154,9 +155,9 @@ class PanopticTraining(pl.LightningModule):
         """Take the loss and the predictions of a batch into account, and return these for callbacks."""
         assert self._measures is not None
         images = batch.inputs()
-        for name, value in self.loss(images, batch.targets).items():
+        terms, outputs = self.loss.evaluate(images, batch.targets)  # type: ignore[operator]
+        for name, value in terms.items():
             self.log(f"val/{name}", value, batch_size=len(batch), sync_dist=True)
-        outputs = self.model(images)
         segmentations = self.model.decode(outputs, [frame.letterbox for frame in batch.frames], self._decode)
         logits: Iterable[Tensor | None] = outputs.get(SEMANTIC_OUTPUT, [None] * len(batch))
         for name, frame, panoptic, plane in zip(batch.targets.names, batch.frames, segmentations, logits, strict=True):
@@ -177,5 +178,10 @@ class PanopticTraining(pl.LightningModule):
         self._measures = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the configuration, to compare it when a run goes on."""
+        """Keep the configuration, to compare it when a run goes on, and what has learned nothing, to export it."""
         checkpoint["training"] = self.config.plain()
+        checkpoint["untrained"] = sorted(self.model.untrained)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Know again what has learned nothing."""
+        self.model.untrained = frozenset(checkpoint["untrained"])

@@ -208,6 +208,7 @@ class Run:
             max_epochs=config.epochs,
             limit_train_batches=one_batch,
             limit_val_batches=one_batch,
+            check_val_every_n_epoch=1 if options.dry else config.validate_every,
             num_sanity_val_steps=0,
             log_every_n_steps=config.log_steps,
             enable_progress_bar=options.progress,

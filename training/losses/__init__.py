@@ -15,5 +15,6 @@ LOSSES: Mapping[str, tuple[Callable[[Any, Any], nn.Module], type]] = {
 """Each system's loss, made of a model and options, and the dataclass of its options.
 
 A loss takes images (B, 3, H, W) float32 RGB in [0, 1] and their `Targets`, runs the model itself and returns scalars by
-name: its terms, unweighted, and ``loss``, their weighted sum.
+name: its terms, unweighted, and ``loss``, their weighted sum.  Its ``evaluate`` returns beside them what the model's
+own forward gives, from the same run of the model.
 """

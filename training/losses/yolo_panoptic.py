@@ -17,6 +17,8 @@ class        `detector`
 The detector's terms weigh 0.01: they are sums over an image, which Darknet learns at a rate of 0.001, and the thesis'
 rate for the joint loss is 0.1.
 
+A network of a label set without things has the semantic term alone, for which its backbone (`detector`) learns too.
+
 A training step takes the parts of its terms out of `model.untrained`: the decode leaves untrained heads out, and
 validation would measure nothing of what was learnt.
 """
@@ -29,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
-from panoptic_ros.models.yolo_panoptic import YoloPanoptic
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticMaps
 from panoptic_training.losses.instances import InstanceLoss, InstanceLossOptions
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
 from panoptic_training.losses.yolov3 import YoloV3Loss, YoloV3LossOptions
@@ -94,23 +96,31 @@ class YoloPanopticLoss(nn.Module):
         self.model = model
         self.options = options
         self.semantic = SemanticLoss(len(model.labels), options.semantic)
-        self.instance = InstanceLoss(options.instance)
-        self.detection = YoloV3Loss(model.detector.config, options.detection)
+        if model.detects:
+            self.instance = InstanceLoss(options.instance)
+            self.detection = YoloV3Loss(model.detector.config, options.detection)
+            self.parts = PARTS
+        else:
+            self.parts = {"semantic": ("detector", *PARTS["semantic"])}
         # The detector counts the things only.
         number = torch.cumsum(model.is_thing, dim=0) - 1
         self.register_buffer("detector_classes", number.where(model.is_thing, -1), persistent=False)
         self.detector_classes: Tensor
 
     def learning(self) -> tuple[str, ...]:
-        """The groups of terms (`PARTS`) that have a part which is not frozen."""
+        """The groups of terms that have a part (`parts`) which is not frozen."""
         return tuple(
             group
-            for group, parts in PARTS.items()
+            for group, parts in self.parts.items()
             if any(parameter.requires_grad for part in parts for parameter in getattr(self.model, part).parameters())
         )
 
     def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """The terms of a batch, unweighted scalars by name, and ``loss``, their weighted sum.
+        """The terms of a batch, unweighted scalars by name, and ``loss``, their weighted sum; see `evaluate`."""
+        return self._terms(images, targets)[0]
+
+    def evaluate(self, images: Tensor, targets: Targets) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The terms of a batch as `forward` gives them, and what the model's own forward gives.
 
         Parameters
         ----------
@@ -125,13 +135,17 @@ class YoloPanopticLoss(nn.Module):
             If images and targets do not fit each other, an instance is of stuff, every part is frozen, or one image
             alone is to train a Pyramid Pooling Module.
         """
+        terms, maps = self._terms(images, targets)
+        return terms, self.model.outputs(maps)
+
+    def _terms(self, images: Tensor, targets: Targets) -> tuple[dict[str, Tensor], YoloPanopticMaps]:
         self._check(images, targets)
         learning = self.learning()
         if not learning:
             raise ValueError("every part of the model is frozen; there is nothing to learn")
         if self.training:
             # The decode does not ask heads that are untrained; those that learn from here on are not.
-            self.model.untrained -= {part for group in learning for part in PARTS[group]}
+            self.model.untrained -= {part for group in learning for part in self.parts[group]}
         maps = self.model.maps(images)
         options = self.options
         terms: dict[str, Tensor] = {}
@@ -140,6 +154,7 @@ class YoloPanopticLoss(nn.Module):
             terms["semantic"] = self.semantic(maps.semantic_logits, targets.semantic, targets.instances)
             weighted.append(options.semantic_weight * terms["semantic"])
         if "instance" in learning:
+            assert maps.instance_features is not None, "a model without things has no instance network"
             terms["instance"] = self.instance(
                 self.model.instance_head,
                 maps.instance_features,
@@ -155,7 +170,7 @@ class YoloPanopticLoss(nn.Module):
             terms.update(found)
             weighted.append(options.detection_weight * self.detection.weighted(found))
         terms["loss"] = torch.stack(weighted).sum()
-        return terms
+        return terms, maps
 
     def _check(self, images: Tensor, targets: Targets) -> None:
         size = (len(images), *images.shape[-2:])

@@ -194,6 +194,10 @@ class DarknetConfig:
             layers[index - 1] = replace(before, filters=head.channels)
         return replace(self, layers=tuple(layers))
 
+    def up_to(self, layer: int) -> DarknetConfig:
+        """The same network without what comes after a layer, given by its index: a backbone without its detector."""
+        return replace(self, layers=self.layers[: layer + 1])
+
     def feature_taps(
         self, kind: Literal["before_stride", "after_stride"], strides: Sequence[int] = (4, 8, 16)
     ) -> tuple[int, ...]:
