@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from panoptic_ros.datasets import open_dataset
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation
 from panoptic_training.synthetic.datasets import (
@@ -18,13 +19,14 @@ from panoptic_training.synthetic.datasets import (
     DatasetFolder,
     LabelledFrame,
     Layout,
+    with_crowds,
     write_whole,
 )
 
 LABELS = LabelSet.load("cityscapes")
 
 
-def frame(index: int) -> LabelledFrame:
+def frame(index: int, minimum_height: int = 0) -> LabelledFrame:
     ids = np.full((40, 60), 23000, np.int32)
     ids[20:] = 7000
     ids[10:30, 5:25] = 26001
@@ -32,13 +34,14 @@ def frame(index: int) -> LabelledFrame:
     ids[12:35, 50:56] = 24999
     ids[38:, :10] = 0
     image = np.random.default_rng(index).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    return LabelledFrame(index, "front_camera", 3, index, image, PanopticSegmentation.from_ids(ids, LABELS.thing_ids))
+    seen = with_crowds(PanopticSegmentation.from_ids(ids, LABELS.thing_ids), minimum_height)
+    return LabelledFrame(index, "front_camera", 3, index, image, seen)
 
 
-def write(folder: Path, layout: Layout, count: int = 2) -> None:
+def write(folder: Path, layout: Layout, count: int = 2, minimum_height: int = 0) -> None:
     with DatasetFolder(folder, layout, {"seed": "0"}) as dataset:
         for index in range(count):
-            dataset.files.write(frame(index))
+            dataset.files.write(frame(index, minimum_height))
         dataset.finish(count)
 
 
@@ -101,6 +104,28 @@ def test_cityscapes(tmp_path: Path) -> None:
     assert [image["id"] for image in content["images"]] == ["frontcamera_000003_000000", name]
     assert content["images"][1]["file_name"] == f"{name}_leftImg8bit.png"
     check_panoptic(content, tmp_path / "gtFine" / "cityscapes_panoptic_val", instances)
+
+
+def test_things_that_are_low_are_crowds(tmp_path: Path) -> None:
+    """26412 is 3 pixels high and 26001, as much as shows of it, 20; what is there stays in the picture."""
+    write(tmp_path / "coco", CocoPanoptic("train", LABELS), minimum_height=20)
+    write(tmp_path / "cityscapes", Cityscapes("train", LABELS), minimum_height=20)
+    kinds = {
+        "coco": ("annotations/panoptic_train", {26000, 26001, 24999}, 26000),
+        "cityscapes": ("gtFine/cityscapes_panoptic_train", {26, 26001, 24999}, 26),
+    }
+    for name, (folder, things, crowd) in kinds.items():
+        content = json.loads((tmp_path / name / f"{folder}.json").read_text())
+        (first, _) = content["annotations"]
+        segments = {segment["id"]: segment for segment in first["segments_info"]}
+        assert {id_ for id_, segment in segments.items() if segment["category_id"] in LABELS.thing_ids} == things
+        assert {id_ for id_, segment in segments.items() if segment["iscrowd"]} == {crowd}
+        assert (segments[crowd]["area"], segments[crowd]["bbox"]) == (60, [30, 15, 20, 3])
+        ids = rgb2id(read_rgb(tmp_path / name / folder / first["file_name"]))
+        assert ((ids == crowd) == (frame(0).segmentation.ids == 26412)).all()
+        read = open_dataset(tmp_path / name, split="train")[0].truth
+        crowds = [segment for segment in read.segmentation.segments if segment.id in read.crowd]
+        assert [(segment.class_id, segment.area) for segment in crowds] == [(26, 60)]
 
 
 def test_a_run_goes_on_where_it_was_and_only_of_the_same_kind(tmp_path: Path) -> None:

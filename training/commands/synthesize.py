@@ -123,6 +123,9 @@ def dataset(
     variation: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="How far cameras and colours differ between streets.")
     ] = 0.0,
+    minimum_height: Annotated[
+        int, typer.Option(min=0, help="Things that show fewer pixels of height are crowds; 25 in KITTI's benchmarks.")
+    ] = 0,
     seed: SeedOption = 0,
     weather: WeatherOption = None,
     density: DensityOption = 1.0,
@@ -151,6 +154,7 @@ def dataset(
             weather=_shares(weather),
             density=density,
             variation=variation,
+            minimum_height=minimum_height,
         )
         try:
             check_variation(plan.rig, variation)
@@ -163,6 +167,7 @@ def dataset(
             "--images": str(images),
             "--images-per-street": str(images_per_street),
             "--variation": str(variation),
+            "--minimum-height": str(minimum_height),
         }
         started = time.perf_counter()
         kind = LAYOUTS[layout.value](split, LabelSet.load(LABELS))

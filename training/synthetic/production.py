@@ -17,7 +17,7 @@ from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.recording import Message
 from panoptic_ros.segmentation import PanopticSegmentation
 from panoptic_training.synthetic.bag import DriveMessages
-from panoptic_training.synthetic.datasets import FrameFiles, LabelledFrame
+from panoptic_training.synthetic.datasets import FrameFiles, LabelledFrame, with_crowds
 from panoptic_training.synthetic.drive import NANOSECONDS, Drive, random_numbers
 from panoptic_training.synthetic.randomisation import varied_rig
 from panoptic_training.synthetic.rig import Rig
@@ -110,6 +110,8 @@ class DatasetPlan:
         How many.
     variation:
         0 to 1: how far the streets' cameras and colours differ, see `panoptic_training.synthetic.randomisation`.
+    minimum_height:
+        Things of fewer pixels' height are crowds, see `with_crowds`.
     """
 
     make_world: WorldMaker
@@ -121,6 +123,7 @@ class DatasetPlan:
     weather: Mapping[str, float] = field(default_factory=lambda: dict(RANDOM))
     density: float = 1.0
     variation: float = 0.0
+    minimum_height: int = 0
 
     @property
     def parts(self) -> int:
@@ -159,6 +162,6 @@ class DatasetPlan:
             stamp = round((moment + share) * MOMENT * NANOSECONDS)
             drive.raycaster.forget()
             frame = drive.frame(camera, stamp, random_numbers(seed, camera.name, moment))
-            seen = PanopticSegmentation.from_ids(frame.ids, things)
+            seen = with_crowds(PanopticSegmentation.from_ids(frame.ids, things), self.minimum_height)
             files.write(LabelledFrame(index, camera.name, street, moment, frame.image, seen))
         return len(missing)
