@@ -19,6 +19,7 @@ from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.weights import save_weights
 from panoptic_ros.pipeline import Pipeline
 from panoptic_training.commands.main import app
+from panoptic_training.fit.averaging import ExponentialAverage
 from panoptic_training.fit.checkpoints import read_checkpoint
 from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.losses.yolo_panoptic import YoloPanopticLoss
@@ -74,8 +75,8 @@ def test_a_run_leaves_weights_logs_and_pictures(tmp_path: Path) -> None:
 
 
 def test_the_average_of_the_weights_is_exponential(tmp_path: Path) -> None:
-    """Against the recursion over the weights after each step; buffers are those of the last step."""
-    decay = 0.8
+    """Against the recursion over weights and statistics after each step, whose first steps keep less."""
+    decay = 0.24
     config = write_training(tmp_path, averaging={"decay": decay}, epochs=1)
     seen: list[dict[str, torch.Tensor]] = []
     after = PanopticTraining.on_train_batch_start
@@ -91,14 +92,30 @@ def test_the_average_of_the_weights_is_exponential(tmp_path: Path) -> None:
     last = {name: checkpoint["current_model_state"][f"loss.model.{name}"] for name in seen[0]}
     steps = [*seen[1:], last]
     assert len(steps) == 4
-    name = "semantic_head.0.weight"
-    average = steps[0][name]
-    for step in steps[1:]:
-        average = decay * average + (1 - decay) * step[name]
-    assert not torch.equal(steps[0][name], last[name])
-    torch.testing.assert_close(checkpoint["state_dict"][f"loss.model.{name}"], average)
-    statistics = [key for key in last if key.endswith("running_mean")]
-    assert all(torch.equal(checkpoint["state_dict"][f"loss.model.{key}"], last[key]) for key in statistics)
+    for name in ("semantic_head.0.weight", "semantic_head.1.running_mean", "semantic_head.1.running_var"):
+        average = steps[0][name]
+        for kept, step in zip((2 / 11, 3 / 12, 4 / 13), steps[1:], strict=True):
+            average = min(decay, kept) * average + (1 - min(decay, kept)) * step[name]
+        assert not torch.equal(steps[0][name], last[name])
+        torch.testing.assert_close(checkpoint["state_dict"][f"loss.model.{name}"], average)
+    assert checkpoint["state_dict"]["loss.model.semantic_head.1.num_batches_tracked"] == 4
+    ids = checkpoint["state_dict"].get("loss.model.class_ids")
+    assert ids is None, "class ids are not part of the weights"
+
+
+def test_the_average_follows_quickly_at_first_and_copies_whole_numbers() -> None:
+    model, decay = torch.nn.BatchNorm1d(1), 0.9
+    average = ExponentialAverage(decay)
+    averaged = torch.optim.swa_utils.AveragedModel(model, **average._kwargs, use_buffers=True)
+    expected = 1.0
+    for step in range(200):
+        model.weight.data.fill_(float(step))
+        model.num_batches_tracked.fill_(1000 - step)
+        averaged.update_parameters(model)
+        kept = min(decay, (1 + step) / (10 + step))
+        expected = 0.0 if step == 0 else kept * expected + (1 - kept) * step
+        assert float(averaged.module.weight.detach()) == pytest.approx(expected, rel=1e-5)
+        assert int(averaged.module.num_batches_tracked) == 1000 - step
 
 
 def test_frozen_parts_keep_weights_and_statistics(tmp_path: Path) -> None:

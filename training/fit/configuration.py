@@ -48,7 +48,13 @@ class EarlyStoppingOptions:
 
 @dataclass(frozen=True, slots=True)
 class AveragingOptions:
-    """The exponential moving average of the weights, which validation, the best checkpoint and the export take."""
+    """The exponential moving average of the weights, which validation, the best checkpoint and the export take.
+
+    Attributes
+    ----------
+    decay:
+        See `ExponentialAverage`.
+    """
 
     decay: float = 0.999
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping
@@ -17,6 +17,7 @@ from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.module import Loading, PanopticData, Watch
 from panoptic_training.data.survey import class_weights
+from panoptic_training.fit.averaging import ExponentialAverage
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, WholeCheckpoints, check_resumed, checkpoint_callbacks
 from panoptic_training.fit.configuration import HIGHER_IS_BETTER, OF_INSTANCES, TrainingConfig
 from panoptic_training.fit.cost import Cost
@@ -229,8 +230,7 @@ class Run:
             *checkpoint_callbacks(config, folder),
         ]
         if config.averaging is not None:
-            # Buffers are taken as they are: statistics are averages already, and class ids must not be averaged.
-            callbacks.append(EMAWeightAveraging(decay=config.averaging.decay, use_buffers=False))
+            callbacks.append(ExponentialAverage(config.averaging.decay))
         if config.early_stopping is not None:
             callbacks += [
                 EarlyStopping(
