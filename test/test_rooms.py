@@ -20,6 +20,7 @@ ROOMS = (
     "resources",
     "configuration",
     "labels",
+    "confusion",
     "letterbox",
     "fusion",
     "models",

@@ -1,0 +1,77 @@
+"""Where there is nothing: sectors around a sensor, each free up to the first obstacle in it.
+
+Tracing every ray of a lidar in the plane would erase cars, since beams pass above them.  A sector ends at its nearest
+obstacle, and at its farthest return, since no return is not free.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_ros.grid.window import Window
+
+
+def sectors(x: NDArray[np.float32], y: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """The sector of each direction, counted from the direction of -x counter-clockwise: (P,) intp in [0, count)."""
+    turns = (np.arctan2(y, x) + np.float32(math.pi)) * np.float32(count / (2 * math.pi))
+    # The direction of -x itself is both the first and the last border.
+    found: NDArray[np.intp] = np.minimum(turns.astype(np.intp), count - 1)
+    return found
+
+
+def free_ranges(
+    points: NDArray[np.float32],
+    obstacle: NDArray[np.bool_],
+    margins: NDArray[np.float32],
+    count: int,
+) -> NDArray[np.float32]:
+    """How far each sector is free.
+
+    Parameters
+    ----------
+    points:
+        (P, 3) float32, metres from the sensor.
+    obstacle:
+        (P,) bool, which of them end the free space of their sector.
+    margins:
+        (P,) float32, metres that are kept clear before each of them: a cell, or its uncertainty if that is more.
+    count:
+        B, the number of sectors.
+
+    Returns
+    -------
+    (B,) float32 metres, 0 in a sector without returns.
+    """
+    x, y = points[:, 0], points[:, 1]
+    reach = np.maximum(np.sqrt(x * x + y * y) - margins, np.float32(0))
+    sector = sectors(x, y, count)
+    farthest = np.zeros(count, dtype=np.float32)
+    np.maximum.at(farthest, sector, reach)
+    nearest = np.full(count, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, sector[obstacle], reach[obstacle])
+    return np.minimum(farthest, nearest)
+
+
+def free_cells(window: Window, origin: NDArray[np.float64], ranges: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The cells whose centres lie nearer than their sector is free.
+
+    Parameters
+    ----------
+    origin:
+        (3,) float64, the sensor in the fixed frame, metres.
+    ranges:
+        (B,) float32, what `free_ranges` says.
+
+    Returns
+    -------
+    (F,) intp, where they are stored, rising.
+    """
+    x, y = window.centres(origin)
+    squares = (y * y)[:, None] + x * x
+    near = np.flatnonzero(squares < ranges.max() ** 2)
+    rows, columns = near // window.size, near % window.size
+    limits = ranges[sectors(x[columns], y[rows], len(ranges))]
+    return near[squares.ravel()[near] < limits * limits]
