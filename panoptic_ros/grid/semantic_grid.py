@@ -260,14 +260,14 @@ class SemanticGrid:
         seen_at = self._standing.evidence.stamps
         seen = seen_at != NEVER
         logs = self._standing.evidence.faded(slice(None), stamp)[:, 0]
-        probability: NDArray[np.float32] = 1 / (1 + np.exp(-logs))
+        probability = _chance(logs)
         instances, dynamic = np.zeros(len(logs), dtype=np.int32), np.zeros(len(logs), dtype=np.bool_)
         held = np.flatnonzero(self._things.evidence.values[:, 0] > 0)
         things = self._things.evidence.faded(held, stamp)[:, 0]
         # A thing is there with probability tanh(l/2), which is 0 where nothing speaks for one, and makes of an even
         # chance the probability that l stands for; a cell is occupied by what stands or by a thing.
         probability[held] = 1 - (1 - probability[held]) * (1 - np.tanh(things / 2))
-        dynamic[held] = 1 / (1 + np.exp(-things)) >= occupancy.occupied_above
+        dynamic[held] = _chance(things) >= occupancy.occupied_above
         instances[dynamic] = self._things.instances[dynamic]
         probability[~seen] = np.nan
         occupied = np.full(len(logs), -1, dtype=np.int8)
@@ -325,6 +325,12 @@ class SemanticGrid:
 
     def _plane(self, stored: NDArray[Scalar]) -> NDArray[Scalar]:
         return self.window.unrolled(stored.reshape(self.window.size, self.window.size))
+
+
+def _chance(logs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability that log-odds stand for."""
+    chance: NDArray[np.float32] = np.reciprocal(1 + np.exp(-logs))
+    return chance
 
 
 def _check(observation: Observation, classes: int) -> None:
