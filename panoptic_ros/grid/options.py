@@ -35,6 +35,7 @@ GROUND = (
     "sidewalk",
     "pavement",
     "pavement-merged",
+    "rug-merged",
     "pedestrian area",
     "traffic island",
     "curb",
@@ -56,6 +57,50 @@ GROUND = (
     "pothole",
 )
 """What lies flat in the label sets that come with the package."""
+
+STANDING = (
+    "pole",
+    "utility pole",
+    "street light",
+    "traffic light*",
+    "traffic sign*",
+    "stop sign",
+    "signage*",
+    "billboard",
+    "banner",
+    "bench",
+    "bike rack",
+    "cctv camera",
+    "fire hydrant",
+    "junction box",
+    "mailbox",
+    "parking meter",
+    "phone booth",
+    "trash can",
+    "water valve",
+    "temporary barrier",
+    "traffic cone",
+    "chair",
+    "couch",
+    "sofa",
+    "bed",
+    "dining table",
+    "diningtable",
+    "toilet",
+    "tv",
+    "tvmonitor",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "potted plant",
+    "pottedplant",
+    "clock",
+    "vase",
+    "book",
+)
+"""The countable classes of these label sets that stay where they are."""
 
 IGNORED = ("sky", "sky-*", "ego vehicle", "car mount", "background")
 
@@ -273,9 +318,9 @@ class GridOptions:
         Horizontal metres from the sensor within which points count.
     obstacle_height:
         Metres above the ground from which a point is an obstacle, and over which one passes below it.
-    ground, ignored:
-        Names of the classes that lie flat, and of those that say nothing, in either case; ``*`` stands for anything.
-        Every other class is an obstacle.
+    ground, standing, ignored:
+        Names of the classes that lie flat, of the things that do not move, and of those that say nothing, in either
+        case; ``*`` stands for anything.  Every class that is neither ground nor ignored is an obstacle.
 
     Raises
     ------
@@ -291,6 +336,7 @@ class GridOptions:
     maximum_range: float = 60.0
     obstacle_height: tuple[float, float] = (0.3, 2.5)
     ground: tuple[str, ...] = GROUND
+    standing: tuple[str, ...] = STANDING
     ignored: tuple[str, ...] = IGNORED
     occupancy: OccupancyOptions = field(default_factory=OccupancyOptions)
     classes: ClassOptions = field(default_factory=ClassOptions)
@@ -330,8 +376,9 @@ class GridOptions:
         return ~(self.is_ground(labels) | self.is_ignored(labels))
 
     def is_dynamic(self, labels: LabelSet) -> NDArray[np.bool_]:
-        """(C,) bool, which classes are things that may move: a lane marking is countable, but lies flat."""
-        return np.array([label.is_thing for label in labels.labels]) & self.is_obstacle(labels)
+        """(C,) bool, which classes are things that may move; a lane marking is countable, but lies flat."""
+        things = np.array([label.is_thing for label in labels.labels], dtype=np.bool_)
+        return things & self.is_obstacle(labels) & ~_named(labels, self.standing)
 
 
 def load_grid_options(name: str | Path) -> GridOptions:
