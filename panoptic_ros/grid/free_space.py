@@ -15,10 +15,14 @@ from panoptic_ros.grid.window import Window
 
 
 def sectors(x: NDArray[np.float32], y: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """The sector of each direction, counted from the direction of -x counter-clockwise: (P,) intp in [0, count)."""
+    """The sector of each direction: intp in [0, count), counted counter-clockwise from that of -x.
+
+    Coordinates broadcast: a row of x and a column of y are the directions of a plane.
+    """
     turns = (np.arctan2(y, x) + np.float32(math.pi)) * np.float32(count / (2 * math.pi))
     # The direction of -x itself is both the first and the last border.
-    found: NDArray[np.intp] = np.minimum(turns.astype(np.intp), count - 1)
+    found: NDArray[np.intp] = turns.astype(np.intp)
+    np.minimum(found, count - 1, out=found)
     return found
 
 
@@ -70,8 +74,8 @@ def free_cells(window: Window, origin: NDArray[np.float64], ranges: NDArray[np.f
     (F,) intp, where they are stored, rising.
     """
     x, y = window.centres(origin)
-    squares = (y * y)[:, None] + x * x
-    near = np.flatnonzero(squares < ranges.max() ** 2)
-    rows, columns = near // window.size, near % window.size
-    limits = ranges[sectors(x[columns], y[rows], len(ranges))]
-    return near[squares.ravel()[near] < limits * limits]
+    reach = ranges.max()
+    columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)[:, None]
+    x, y = x[columns], y[rows]
+    limits = (ranges * ranges).take(sectors(x, y, len(ranges)))
+    return (rows * window.size + columns)[y * y + x * x < limits]
