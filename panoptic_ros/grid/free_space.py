@@ -31,6 +31,7 @@ def free_ranges(
     obstacle: NDArray[np.bool_],
     margins: NDArray[np.float32],
     count: int,
+    bridged: int,
 ) -> NDArray[np.float32]:
     """How far each sector is free.
 
@@ -44,6 +45,9 @@ def free_ranges(
         (P,) float32, metres that are kept clear before each of them: a cell, or its uncertainty if that is more.
     count:
         B, the number of sectors.
+    bridged:
+        So many neighbouring sectors without returns are as free as the less free of those beside them: the rays of a
+        depth image or of a slow lidar may lie farther apart than sectors do.
 
     Returns
     -------
@@ -56,7 +60,17 @@ def free_ranges(
     np.maximum.at(farthest, sector, reach)
     nearest = np.full(count, np.inf, dtype=np.float32)
     np.minimum.at(nearest, sector[obstacle], reach[obstacle])
-    return np.minimum(farthest, nearest)
+    ranges = np.minimum(farthest, nearest)
+    returned = np.zeros(count, dtype=np.bool_)
+    returned[sector] = True
+    held, empty = np.flatnonzero(returned), np.flatnonzero(~returned)
+    if len(held) > 1 and len(empty):
+        after = np.searchsorted(held, empty) % len(held)
+        before = after - 1  # the last one is before the first
+        gaps = (held[after] - held[before]) % count - 1
+        beside = np.minimum(ranges[held[before]], ranges[held[after]])
+        ranges[empty] = np.where(gaps <= bridged, beside, np.float32(0))
+    return ranges
 
 
 def free_cells(window: Window, origin: NDArray[np.float64], ranges: NDArray[np.float32]) -> NDArray[np.intp]:

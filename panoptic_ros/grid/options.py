@@ -119,6 +119,8 @@ class OccupancyOptions:
         Seconds after which the evidence for what stands, and for things, has fallen to 1/e.
     azimuth_bins:
         Sectors around a sensor within which free space ends at the first obstacle.  No finer than its rays.
+    bridged_bins:
+        So many neighbouring sectors without returns are as free as the less free of those beside them.
     occupied_above, free_below:
         Probabilities of a cell that is called occupied, and free.  Between them it is unknown to planners.
     """
@@ -129,6 +131,7 @@ class OccupancyOptions:
     static_time_constant: float = 30.0
     dynamic_time_constant: float = 0.4
     azimuth_bins: int = 720
+    bridged_bins: int = 1
     occupied_above: float = 0.65
     free_below: float = 0.35
 
@@ -136,6 +139,8 @@ class OccupancyOptions:
         _positive(self, "hit", "miss", "clip", "static_time_constant", "dynamic_time_constant")
         if not 8 <= self.azimuth_bins <= 65536:
             raise ValueError(f"azimuth_bins must be 8 to 65536, got {self.azimuth_bins}")
+        if not 0 <= self.bridged_bins < self.azimuth_bins // 4:
+            raise ValueError(f"bridged_bins must be 0 to below a quarter of azimuth_bins, got {self.bridged_bins}")
         if not 0.0 < self.free_below <= 0.5 <= self.occupied_above < 1.0:
             raise ValueError(
                 "free_below must be in (0, 0.5] and occupied_above in [0.5, 1), "

@@ -161,7 +161,8 @@ class SemanticGrid:
         obstacle = observation.obstacle.take(near)
         # What is less certain than a cell ends free space that much earlier.
         margins = np.float32(self.options.resolution) / np.sqrt(weights)
-        ranges = free_ranges(points, obstacle, margins, self.options.occupancy.azimuth_bins)
+        occupancy = self.options.occupancy
+        ranges = free_ranges(points, obstacle, margins, occupancy.azimuth_bins, occupancy.bridged_bins)
         free = free_cells(self.window, observation.origin, ranges)
 
         inside, cells = self.window.cells(observation.origin, points)

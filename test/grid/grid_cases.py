@@ -17,7 +17,7 @@ ROAD, BUILDING, POLE, SKY, PERSON, CAR = (
     [label.name for label in LABELS.labels].index(name) for name in ("road", "building", "pole", "sky", "person", "car")
 )
 SECOND = 1_000_000_000
-OPTIONS = GridOptions(resolution=0.25, size=24, maximum_range=8.0, occupancy=OccupancyOptions(azimuth_bins=48))
+OPTIONS = GridOptions(resolution=0.25, size=24, maximum_range=8.0, occupancy=OccupancyOptions(azimuth_bins=120))
 
 
 def unclipped(options: GridOptions) -> GridOptions:

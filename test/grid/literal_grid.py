@@ -66,6 +66,12 @@ class LiteralGrid:
             limit[0] = max(limit[0], reach)
             if observation.obstacle[i]:
                 limit[1] = min(limit[1], reach)
+        bins, bare = self.options.occupancy.azimuth_bins, dict(limits)
+        for sector in set(range(bins)) - set(bare):
+            right = next(k for k in range(1, bins) if (sector + k) % bins in bare)
+            left = next(k for k in range(1, bins) if (sector - k) % bins in bare)
+            if left + right - 1 <= self.options.occupancy.bridged_bins:
+                limits[sector] = [min(*bare[(sector + right) % bins], *bare[(sector - left) % bins])]
         found = set()
         for column in range(self.first[0], self.first[0] + self.options.size):
             for row in range(self.first[1], self.first[1] + self.options.size):

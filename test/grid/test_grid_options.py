@@ -65,6 +65,7 @@ def test_a_name_that_is_none_lists_those_there_are() -> None:
         ({"fixed_frame": ""}, "fixed_frame and base_frame must be two names"),
         ({"occupancy": {"hit": -1.0}}, "occupancy: hit must be a positive number"),
         ({"occupancy": {"azimuth_bins": 4}}, "occupancy: azimuth_bins must be 8 to 65536"),
+        ({"occupancy": {"bridged_bins": -1}}, "occupancy: bridged_bins must be 0 to"),
         ({"occupancy": {"occupied_above": 0.4}}, "occupancy: free_below must be in"),
         ({"classes": {"smoothing": 0.0}}, r"classes: smoothing must be in \(0, 1\)"),
         ({"classes": {"correlation": 1.5}}, r"classes: correlation must be in \[0, 1\], got 1.5"),
