@@ -139,14 +139,12 @@ class ClassBlock:
 def _log_likelihoods(
     confusion: NDArray[np.float64], columns: NDArray[np.int16], smoothing: float
 ) -> NDArray[np.float32]:
-    """(B, B) float32, log P(labelled z | is c, labelled as one of these) by z and c, less its mean over c."""
+    """(B, B) float32, log P(labelled z | is c, labelled as one of these), by z and c."""
     part = confusion[np.ix_(columns, columns)]
     sums = part.sum(axis=1, keepdims=True)
     # A class that is always taken for one of the other block says nothing here.
     part = np.where(sums > 0, part / np.where(sums > 0, sums, 1), 1 / max(1, len(columns)))
-    logs = np.log((1 - smoothing) * part + smoothing / max(1, len(columns))).T
-    # A constant over the classes cancels out; without it a K that says nothing adds exactly nothing.
-    table: NDArray[np.float32] = (logs - logs.mean(axis=1, keepdims=True) if len(columns) else logs).astype(np.float32)
+    table: NDArray[np.float32] = np.log((1 - smoothing) * part + smoothing / max(1, len(columns))).T.astype(np.float32)
     return table
 
 

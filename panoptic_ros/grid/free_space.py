@@ -29,11 +29,12 @@ def sectors(x: NDArray[np.float32], y: NDArray[np.float32], count: int) -> NDArr
 def free_ranges(
     points: NDArray[np.float32],
     obstacle: NDArray[np.bool_],
-    margins: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    resolution: float,
     count: int,
     bridged: int,
-) -> NDArray[np.float32]:
-    """How far each sector is free.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How far each sector is free, and how surely.
 
     Parameters
     ----------
@@ -41,8 +42,10 @@ def free_ranges(
         (P, 3) float32, metres from the sensor.
     obstacle:
         (P,) bool, which of them end the free space of their sector.
-    margins:
-        (P,) float32, metres that are kept clear before each of them: a cell, or its uncertainty if that is more.
+    weights:
+        (P,) float32 in (0, 1], how much each counts: w is that of a range error of resolution / sqrt(w).
+    resolution:
+        Edge of a cell, metres.  Before a point so much is kept clear, or its error if that is more.
     count:
         B, the number of sectors.
     bridged:
@@ -51,29 +54,37 @@ def free_ranges(
 
     Returns
     -------
-    (B,) float32 metres, 0 in a sector without returns.
+    ranges:
+        (B,) float32 metres, 0 in a sector without returns.
+    certainty:
+        (B,) float32, the least weight of the points of each sector, 0 without.
     """
     x, y = points[:, 0], points[:, 1]
-    reach = np.maximum(np.sqrt(x * x + y * y) - margins, np.float32(0))
+    reach = np.maximum(np.sqrt(x * x + y * y) - np.float32(resolution) / np.sqrt(weights), np.float32(0))
     sector = sectors(x, y, count)
     farthest = np.zeros(count, dtype=np.float32)
     np.maximum.at(farthest, sector, reach)
     nearest = np.full(count, np.inf, dtype=np.float32)
     np.minimum.at(nearest, sector[obstacle], reach[obstacle])
     ranges = np.minimum(farthest, nearest)
-    returned = np.zeros(count, dtype=np.bool_)
-    returned[sector] = True
+    certainty = np.full(count, np.inf, dtype=np.float32)
+    np.minimum.at(certainty, sector, weights)
+    returned = np.isfinite(certainty)
+    certainty[~returned] = 0
     held, empty = np.flatnonzero(returned), np.flatnonzero(~returned)
     if len(held) > 1 and len(empty):
         after = np.searchsorted(held, empty) % len(held)
         before = after - 1  # the last one is before the first
         gaps = (held[after] - held[before]) % count - 1
-        beside = np.minimum(ranges[held[before]], ranges[held[after]])
-        ranges[empty] = np.where(gaps <= bridged, beside, np.float32(0))
-    return ranges
+        for values in (ranges, certainty):
+            beside = np.minimum(values[held[before]], values[held[after]])
+            values[empty] = np.where(gaps <= bridged, beside, np.float32(0))
+    return ranges, certainty
 
 
-def free_cells(window: Window, origin: NDArray[np.float64], ranges: NDArray[np.float32]) -> NDArray[np.intp]:
+def free_cells(
+    window: Window, origin: NDArray[np.float64], ranges: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The cells whose centres lie nearer than their sector is free.
 
     Parameters
@@ -85,11 +96,15 @@ def free_cells(window: Window, origin: NDArray[np.float64], ranges: NDArray[np.f
 
     Returns
     -------
-    (F,) intp, where they are stored, rising.
+    cells:
+        (F,) intp, where they are stored, rising.
+    sectors:
+        (F,) intp, the sectors that they are in.
     """
     x, y = window.centres(origin)
     reach = ranges.max()
     columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)[:, None]
     x, y = x[columns], y[rows]
-    limits = (ranges * ranges).take(sectors(x, y, len(ranges)))
-    return (rows * window.size + columns)[y * y + x * x < limits]
+    sector = sectors(x, y, len(ranges))
+    free = y * y + x * x < (ranges * ranges).take(sector)
+    return (rows * window.size + columns)[free], sector[free]

@@ -25,6 +25,9 @@ from panoptic_ros.labels import LabelSet
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+CERTAIN = 0.5
+"""How surely a cell must be free for that to end a thing in it at once; else the thing fades by itself."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Labels:
@@ -159,15 +162,18 @@ class SemanticGrid:
         # `take` copies rows four times as fast as an index does.
         points, weights = observation.points.take(near, axis=0), observation.weights.take(near)
         obstacle = observation.obstacle.take(near)
-        # What is less certain than a cell ends free space that much earlier.
-        margins = np.float32(self.options.resolution) / np.sqrt(weights)
         occupancy = self.options.occupancy
-        ranges = free_ranges(points, obstacle, margins, occupancy.azimuth_bins, occupancy.bridged_bins)
-        free = free_cells(self.window, observation.origin, ranges)
+        ranges, certainty = free_ranges(
+            points, obstacle, weights, self.options.resolution, occupancy.azimuth_bins, occupancy.bridged_bins
+        )
+        free, sector = free_cells(self.window, observation.origin, ranges)
 
         inside, cells = self.window.cells(observation.origin, points)
         touched = self._distinct(cells)
         self._rows[touched] = np.arange(len(touched))
+        # A cell is as surely free as its sector, or as what was seen in the cell itself.
+        self._told[free] = certainty.take(sector)
+        np.maximum.at(self._told, cells, weights[inside])
         obstacle, near = obstacle[inside], near[inside]
         lying, standing = (
             self._labels(observation, near[chosen], self._rows[cells[chosen]], block)
@@ -209,7 +215,7 @@ class SemanticGrid:
         )
 
     def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: _Labels, stamp: int) -> None:
-        """Tell both layers what was seen occupied and free.
+        """Tell both layers what was seen occupied and, as surely as `_told` has it, free.
 
         Points of one cell and one observation err together, so that the best of them speaks for all.  Whether a cell
         is of a thing is the majority of its labels: points at a thing's edge often have none.
@@ -224,15 +230,16 @@ class SemanticGrid:
 
         self._marked[touched[strength > 0]] = True
         free = free[~self._marked[free]]
+        certainty = self._told[free]
         self._told[touched] = np.where(thing, np.float32(0), strength)
-        self._told[free] = -occupancy.miss
+        self._told[free] = certainty * np.float32(-occupancy.miss)
         self._marked[touched] = True
         self._marked[free] = True
         seen = np.flatnonzero(self._marked)
         self._standing.add(seen, self._told[seen], stamp)
         self._told[seen] = 0
         self._marked[seen] = False
-        self._things.free(free, stamp)
+        self._things.free(free[certainty >= CERTAIN], stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
     def _label(self, block: ClassBlock, touched: NDArray[np.intp], labels: _Labels, stamp: int) -> None:

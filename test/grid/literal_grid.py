@@ -55,14 +55,15 @@ class LiteralGrid:
         bins = self.options.occupancy.azimuth_bins
         return min(int((math.atan2(y, x) + math.pi) / (2 * math.pi) * bins), bins - 1)
 
-    def free(self, observation: Observation, counted: list[int]) -> set[Cell]:
-        """Centres before the first obstacle and the farthest return of their sector, less what is kept clear."""
+    def free(self, observation: Observation, counted: list[int]) -> dict[Cell, float]:
+        """How surely cells are free whose centres lie before the first obstacle and the farthest return of their sector."""
         resolution = self.options.resolution
         limits: dict[int, list[float]] = {}
         for i in counted:
             x, y, _ = map(float, observation.points[i])
             reach = max(0.0, math.hypot(x, y) - resolution / math.sqrt(float(observation.weights[i])))
-            limit = limits.setdefault(self.sector(x, y), [0.0, math.inf])
+            limit = limits.setdefault(self.sector(x, y), [0.0, math.inf, 1.0])
+            limit[2] = min(limit[2], float(observation.weights[i]))
             limit[0] = max(limit[0], reach)
             if observation.obstacle[i]:
                 limit[1] = min(limit[1], reach)
@@ -71,15 +72,18 @@ class LiteralGrid:
             right = next(k for k in range(1, bins) if (sector + k) % bins in bare)
             left = next(k for k in range(1, bins) if (sector - k) % bins in bare)
             if left + right - 1 <= self.options.occupancy.bridged_bins:
-                limits[sector] = [min(*bare[(sector + right) % bins], *bare[(sector - left) % bins])]
-        found = set()
+                beside = (bare[(sector + right) % bins], bare[(sector - left) % bins])
+                limits[sector] = [min(a, b) for a, b in zip(*beside, strict=True)]
+                limits[sector][0] = min(min(one[:2]) for one in beside)
+        found = {}
         for column in range(self.first[0], self.first[0] + self.options.size):
             for row in range(self.first[1], self.first[1] + self.options.size):
                 x = (column + 0.5) * resolution - float(observation.origin[0])
                 y = (row + 0.5) * resolution - float(observation.origin[1])
-                limit = min(limits.get(self.sector(x, y), [0.0]))
+                *ends, certainty = limits.get(self.sector(x, y), [0.0, 0.0])
+                limit = min(ends)
                 if math.hypot(x, y) < limit:
-                    found.add((column, row))
+                    found[column, row] = certainty
                 turn = (math.atan2(y, x) + math.pi) / (2 * math.pi) * self.options.occupancy.azimuth_bins
                 if abs(math.hypot(x, y) - limit) < 1e-4 or abs(turn - round(turn)) < 1e-4:
                     self.borderline.add((column, row))
@@ -100,10 +104,12 @@ class LiteralGrid:
             if self.inside(self.cell_of(x, y)):
                 points.setdefault(self.cell_of(x, y), []).append(i)
         hits = {cell for cell, members in points.items() if any(observation.obstacle[i] for i in members)}
-        for cell in free - hits:
+        for cell in free.keys() - hits:
             state = self.touched(cell, stamp)
-            state.log_odds = max(state.log_odds - options.occupancy.miss, -options.occupancy.clip)
-            state.thing = 0.0
+            certainty = max(free[cell], *(float(observation.weights[i]) for i in points.get(cell, [])), 0.0)
+            state.log_odds = max(state.log_odds - options.occupancy.miss * certainty, -options.occupancy.clip)
+            if certainty >= 0.5:
+                state.thing = 0.0
         for cell, members in points.items():
             self.tell(self.touched(cell, stamp), observation, members)
 

@@ -36,9 +36,8 @@ def test_free_is_what_unobstructed_rays_pass(seed: int) -> None:
     corners = generator.uniform(2, 9, 12)
     wall = np.interp(angles, np.linspace(-math.pi, math.pi, 13), np.append(corners, corners[0]))
     points = np.stack([wall * np.cos(angles), wall * np.sin(angles), np.zeros(rays)], axis=1).astype(np.float32)
-    margins = np.full(rays, RESOLUTION, dtype=np.float32)
-    ranges = free_ranges(points, np.ones(rays, dtype=bool), margins, bins, 0)
-    free = world_cells(window, free_cells(window, origin, ranges))
+    ranges, _ = free_ranges(points, np.ones(rays, dtype=bool), np.ones(rays, dtype=np.float32), RESOLUTION, bins, 0)
+    free = world_cells(window, free_cells(window, origin, ranges)[0])
 
     passed: set[tuple[int, int]] = set()
     for angle, length in zip(angles, wall, strict=True):
@@ -60,8 +59,8 @@ def test_nothing_is_free_behind_the_first_obstacle_of_its_sector(seed: int) -> N
     origin = np.array([*generator.uniform(-1, 1, 2), 1.0])
     points = generator.normal(0, 4, (60, 3)).astype(np.float32)
     obstacle = generator.random(60) < 0.3
-    ranges = free_ranges(points, obstacle, np.full(60, RESOLUTION, dtype=np.float32), bins, 0)
-    free = world_cells(window, free_cells(window, origin, ranges))
+    ranges, _ = free_ranges(points, obstacle, np.ones(60, dtype=np.float32), RESOLUTION, bins, 0)
+    free = world_cells(window, free_cells(window, origin, ranges)[0])
     of_point = sectors(points[:, 0], points[:, 1], bins)
     for column, row in free:
         x, y = (column + 0.5) * RESOLUTION - origin[0], (row + 0.5) * RESOLUTION - origin[1]
@@ -91,8 +90,8 @@ def test_beams_that_pass_above_a_car_do_not_erase_it() -> None:
             obstacle.append(met)
             tracks.append((angle, reach))
     array, standing = np.array(points, dtype=np.float32), np.array(obstacle)
-    ranges = free_ranges(array, standing, np.full(len(array), RESOLUTION, dtype=np.float32), bins, 0)
-    free = world_cells(window, free_cells(window, origin, ranges))
+    ranges, _ = free_ranges(array, standing, np.ones(len(array), dtype=np.float32), RESOLUTION, bins, 0)
+    free = world_cells(window, free_cells(window, origin, ranges)[0])
     car = {(math.floor(x / RESOLUTION), math.floor(y / RESOLUTION)) for x, y, _ in array[standing].tolist()}
     traced: set[tuple[int, int]] = set()
     for angle, length in tracks:
@@ -105,9 +104,9 @@ def test_beams_that_pass_above_a_car_do_not_erase_it() -> None:
 def test_no_return_is_not_free() -> None:
     window = Window(RESOLUTION, 40)
     points = np.array([[4.0, 0.1, 0.0]], dtype=np.float32)  # in one of eight sectors
-    ranges = free_ranges(points, np.zeros(1, dtype=bool), np.full(1, RESOLUTION, dtype=np.float32), 8, 1)
+    ranges, _ = free_ranges(points, np.zeros(1, dtype=bool), np.ones(1, dtype=np.float32), RESOLUTION, 8, 1)
     assert np.count_nonzero(ranges) == 1
-    free = world_cells(window, free_cells(window, np.zeros(3), ranges))
+    free = world_cells(window, free_cells(window, np.zeros(3), ranges)[0])
     assert free
     assert all(0 <= math.atan2(row + 0.5, column + 0.5) <= math.pi / 4 for column, row in free)
 
@@ -120,18 +119,22 @@ def test_narrow_gaps_between_rays_are_bridged(seed: int) -> None:
     count, bridged = 24, int(generator.integers(0, 4))
     points = generator.normal(0, 4, (int(generator.integers(1, 30)), 3)).astype(np.float32)
     obstacle = generator.random(len(points)) < 0.3
-    margins = np.full(len(points), RESOLUTION, dtype=np.float32)
-    bare = free_ranges(points, obstacle, margins, count, 0)
-    found = free_ranges(points, obstacle, margins, count, bridged)
+    weights = generator.choice([0.25, 0.5, 1.0], len(points)).astype(np.float32)
+    bare, sure = free_ranges(points, obstacle, weights, RESOLUTION, count, 0)
+    found, certainty = free_ranges(points, obstacle, weights, RESOLUTION, count, bridged)
     returned = set(sectors(points[:, 0], points[:, 1], count).tolist())
     for sector in range(count):
-        expected = float(bare[sector])
-        if sector not in returned and len(returned) > 1:
+        expected, surely = float(bare[sector]), 0.0
+        if sector in returned:
+            surely = min(weights[sectors(points[:, 0], points[:, 1], count) == sector])
+        elif len(returned) > 1:
             right = next(k for k in range(1, count) if (sector + k) % count in returned)
             left = next(k for k in range(1, count) if (sector - k) % count in returned)
             if left + right - 1 <= bridged:
-                expected = min(float(bare[(sector + right) % count]), float(bare[(sector - left) % count]))
+                beside = [(sector + right) % count, (sector - left) % count]
+                expected, surely = float(min(bare[beside])), min(sure[beside])
         assert found[sector] == np.float32(expected)
+        assert certainty[sector] == surely
 
 
 def test_the_sectors_are_counted_around() -> None:

@@ -275,12 +275,26 @@ def test_points_without_labels_follow_the_thing_they_are_on() -> None:
     assert at(grid.snapshot(SECOND + 4 * SECOND), "occupied", 1.6, 0.1) == -1
 
 
+@pytest.mark.parametrize(("instances", "kept"), [([3, 3, 9], 3), ([9, 9, 3], 9), ([9, 3], 3), ([0, 0, 4], 4)])
+def test_a_cell_is_of_the_track_that_most_points_are_of(instances: list[int], kept: int) -> None:
+    """Of equals it is the least, in whichever order they come."""
+    for order in (instances, instances[::-1]):
+        grid = SemanticGrid(OPTIONS, LABELS)
+        grid.update(observation([(1.6, 0.02 * i, 0.0) for i in range(len(order))], CAR, True, instances=order))
+        assert at(grid.snapshot(), "instance", 1.6, 0.01) == kept
+
+
 def test_uncertain_points_count_less_and_free_less() -> None:
     grid, near = SemanticGrid(OPTIONS, LABELS, confusion(0)), np.arange(-0.5, 0.5, 0.02)
     grid.update(observation([(2.6, y, 0.0) for y in near], BUILDING, True, weights=1 / 9))
     snapshot = grid.snapshot()
     assert at(snapshot, "occupancy", 2.6, 0.0) == pytest.approx(1 / (1 + math.exp(-2.2 / 9)), abs=1e-6)
-    assert at(snapshot, "occupied", 1.6, 0.0) == 0  # three cells before it
+    # Three cells are kept clear before it; nearer ones are as surely free, or as what was seen in them.
+    assert at(snapshot, "occupancy", 1.6, 0.0) == pytest.approx(1 / (1 + math.exp(1.39 / 9)), abs=1e-6)
+    both = [(2.6, 0.0, 0.0), (1.6, 0.0, 0.0)]
+    grid.reset()
+    grid.update(observation(both, [BUILDING, ROAD], [True, False], weights=[1 / 9, 1.0]))
+    assert at(grid.snapshot(), "occupancy", 1.6, 0.0) == pytest.approx(1 / (1 + math.exp(1.39)), abs=1e-6)
     assert np.isnan(at(snapshot, "occupancy", 2.1, 0.0))
 
 
