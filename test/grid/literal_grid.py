@@ -56,7 +56,7 @@ class LiteralGrid:
         return min(int((math.atan2(y, x) + math.pi) / (2 * math.pi) * bins), bins - 1)
 
     def free(self, observation: Observation, counted: list[int]) -> dict[Cell, float]:
-        """How surely cells are free whose centres lie before the first obstacle and the farthest return of their sector."""
+        """How surely cells are free whose centres lie before the first obstacle and farthest return of their sector."""
         resolution = self.options.resolution
         limits: dict[int, list[float]] = {}
         for i in counted:

@@ -291,10 +291,10 @@ def test_uncertain_points_count_less_and_free_less() -> None:
     assert at(snapshot, "occupancy", 2.6, 0.0) == pytest.approx(1 / (1 + math.exp(-2.2 / 9)), abs=1e-6)
     # Three cells are kept clear before it; nearer ones are as surely free, or as what was seen in them.
     assert at(snapshot, "occupancy", 1.6, 0.0) == pytest.approx(1 / (1 + math.exp(1.39 / 9)), abs=1e-6)
-    both = [(2.6, 0.0, 0.0), (1.6, 0.0, 0.0)]
+    both = [(2.6, 0.2, 0.0), (1.625, 0.125, 0.0)]
     grid.reset()
     grid.update(observation(both, [BUILDING, ROAD], [True, False], weights=[1 / 9, 1.0]))
-    assert at(grid.snapshot(), "occupancy", 1.6, 0.0) == pytest.approx(1 / (1 + math.exp(1.39)), abs=1e-6)
+    assert at(grid.snapshot(), "occupancy", 1.625, 0.125) == pytest.approx(1 / (1 + math.exp(1.39)), abs=1e-6)
     assert np.isnan(at(snapshot, "occupancy", 2.1, 0.0))
 
 
