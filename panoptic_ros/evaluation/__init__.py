@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from panoptic_ros.confusion import ClassConfusion
 from panoptic_ros.evaluation.metrics import METRIC_NAMES, EvaluationResult, MetricName, Metrics
 from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.panoptic_quality import Rule
 from panoptic_ros.evaluation.runner import evaluate_dataset, evaluate_predictions
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion
 
 __all__ = [
     "METRIC_NAMES",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_ros.confusion import ClassConfusion
 from panoptic_ros.evaluation.panoptic_quality import ImageQualities
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import VOID
 

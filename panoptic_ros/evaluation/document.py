@@ -21,6 +21,7 @@ import numpy as np
 
 from panoptic_ros import __version__
 from panoptic_ros.configuration import ConfigurationError, from_mapping
+from panoptic_ros.confusion import ClassConfusion
 from panoptic_ros.evaluation.columns import (
     ConfusionColumns,
     QualityColumns,
@@ -32,7 +33,6 @@ from panoptic_ros.evaluation.columns import (
 )
 from panoptic_ros.evaluation.metrics import EvaluationResult, Metrics
 from panoptic_ros.evaluation.panoptic_quality import ImageQualities
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion
 from panoptic_ros.files import written_whole
 from panoptic_ros.labels import LabelSet
 

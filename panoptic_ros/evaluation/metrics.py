@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, Protocol, get_args
 
+from panoptic_ros.confusion import ClassConfusion
 from panoptic_ros.datasets.dataset import Truth
 from panoptic_ros.evaluation.average_precision import AveragePrecision, AveragePrecisionResult
 from panoptic_ros.evaluation.calibration import Calibration, CalibrationResult
@@ -17,7 +18,7 @@ from panoptic_ros.evaluation.overlaps import EvaluationError, Overlaps, overlaps
 from panoptic_ros.evaluation.panoptic_quality import ImageQualities, PanopticQuality, PanopticQualityResult, Rule
 from panoptic_ros.evaluation.parsing_covering import ParsingCovering, ParsingCoveringResult
 from panoptic_ros.evaluation.recall import ProposalRecall, RecallResult
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion, SemanticIou, SemanticIouResult
+from panoptic_ros.evaluation.semantic_iou import SemanticIou, SemanticIouResult
 from panoptic_ros.evaluation.video import VideoQuality, VideoResult
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.confusion import ClassConfusion
 from panoptic_ros.evaluation.document import StageSeconds
 from panoptic_ros.evaluation.metrics import EvaluationResult
 from panoptic_ros.evaluation.panoptic_quality import MeanQuality
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion
 from panoptic_ros.evaluation.tables import percent
 from panoptic_ros.labels import LabelSet
 

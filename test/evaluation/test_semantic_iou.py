@@ -13,7 +13,8 @@ from evaluation_cases import IDS, LABELS, Case, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_ros.evaluation.semantic_iou import ClassConfusion, SemanticIou
+from panoptic_ros.confusion import ClassConfusion
+from panoptic_ros.evaluation.semantic_iou import SemanticIou
 
 
 def measured(images: list[Case]) -> SemanticIou:

@@ -1,0 +1,173 @@
+"""The two layers of what is occupied: what stands, which fades slowly, and things, which may be gone in a moment.
+
+Evidence is log-odds.  A layer is told of cells at a stamp, fades what it knows of just these to that stamp, and adds;
+other cells fade when they are read (lazy decay).  What comes late is faded itself, so that the order in which sensors
+arrive does not matter.  The arrays lie as `Window` stores them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEVER = -(1 << 62)
+"""The stamp of a cell of which nothing was said."""
+
+
+def fading(nanoseconds: NDArray[np.int64], time_constant: float) -> NDArray[np.float32]:
+    """The factors exp(-t / time constant) of times, which are 1 for what lies in the future."""
+    seconds = np.maximum(nanoseconds, 0) * np.float64(-1e-9 / time_constant)
+    factors: NDArray[np.float32] = np.exp(seconds.astype(np.float32))
+    return factors
+
+
+class Evidence:
+    """Numbers of each cell that add up and fade.
+
+    Parameters
+    ----------
+    cells:
+        How many cells.
+    numbers:
+        How many numbers a cell has.
+    time_constant:
+        Seconds after which they have fallen to 1/e.
+
+    Attributes
+    ----------
+    values:
+        (cells, numbers) float32, as they were at `stamps`.
+    stamps:
+        (cells,) int64 nanoseconds, when a cell was last told something, `NEVER` for cells that were not.
+    """
+
+    def __init__(self, cells: int, numbers: int, time_constant: float) -> None:
+        self.time_constant = time_constant
+        self.values = np.zeros((cells, numbers), dtype=np.float32)
+        self.stamps = np.full(cells, NEVER, dtype=np.int64)
+
+    def added(self, cells: NDArray[np.intp], evidence: NDArray[np.float32], stamp: int) -> NDArray[np.float32]:
+        """Note that cells were told something, and return the (M, numbers) they should be given as their values.
+
+        Parameters
+        ----------
+        cells:
+            (M,) intp, each once.
+        evidence:
+            (M, numbers) float32.
+        stamp:
+            Nanoseconds.
+        """
+        before = self.stamps[cells]
+        since = stamp - before
+        sums = self.values[cells] * fading(since, self.time_constant)[:, None]
+        if since.size and since.min() < 0:
+            sums += evidence * fading(-since, self.time_constant)[:, None]
+            self.stamps[cells] = np.maximum(before, stamp)
+        else:
+            sums += evidence
+            self.stamps[cells] = stamp
+        return sums
+
+    def faded(self, cells: NDArray[np.intp] | slice, stamp: int) -> NDArray[np.float32]:
+        """The (M, numbers) of some cells as they are at a stamp."""
+        return self.values[cells] * fading(stamp - self.stamps[cells], self.time_constant)[:, None]
+
+    def clear(self, cells: NDArray[np.intp]) -> None:
+        """Forget some cells."""
+        self.values[cells] = 0
+        self.stamps[cells] = NEVER
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """What a cell takes in memory."""
+        return (self.values.nbytes + self.stamps.nbytes) / len(self.stamps)
+
+
+class StandingLayer:
+    """What stands: log-odds of every cell, and when each was last seen.
+
+    A cell that was seen but told nothing has log-odds 0, which is not the same as a cell that never was seen.
+    """
+
+    def __init__(self, cells: int, time_constant: float, clip: float) -> None:
+        self.evidence = Evidence(cells, 1, time_constant)
+        self.clip = clip
+
+    def add(self, cells: NDArray[np.intp], evidence: NDArray[np.float32], stamp: int) -> None:
+        """Tell (M,) cells that were seen, each once, the log-odds that speak for an obstacle in them."""
+        sums = self.evidence.added(cells, evidence[:, None], stamp)
+        self.evidence.values[cells] = np.clip(sums, -self.clip, self.clip)
+
+
+class ThingLayer:
+    """Things: log-odds of every cell that are never below 0, fade within a moment and end where a cell is seen free.
+
+    What is seen free at a stamp ends the evidence up to that stamp.  So that a late message ends no newer evidence,
+    the share of the newest stamp is kept by itself.  Two messages may therefore come in either order, if they are no
+    older than what the cell knew before both.
+
+    Attributes
+    ----------
+    latest:
+        (cells,) float32, the part of the evidence that has come at its stamp.
+    earlier:
+        (cells,) int64 nanoseconds, the stamp of the evidence before.
+    freed:
+        (cells,) int64 nanoseconds, when the cell was last seen free.
+    instances:
+        (cells,) int32, the track of the newest evidence, 0 for none.
+    """
+
+    def __init__(self, cells: int, time_constant: float, clip: float) -> None:
+        self.evidence = Evidence(cells, 1, time_constant)
+        self.clip = clip
+        self.latest = np.zeros(cells, dtype=np.float32)
+        self.earlier = np.full(cells, NEVER, dtype=np.int64)
+        self.freed = np.full(cells, NEVER, dtype=np.int64)
+        self.instances = np.zeros(cells, dtype=np.int32)
+
+    def add(
+        self,
+        cells: NDArray[np.intp],
+        evidence: NDArray[np.float32],
+        instances: NDArray[np.int32],
+        stamp: int,
+    ) -> None:
+        """Tell (M,) cells, each once, of the things in them."""
+        valid = np.flatnonzero(self.freed[cells] <= stamp)
+        cells, evidence, instances = cells[valid], evidence[valid], instances[valid]
+        before = self.evidence.stamps[cells]
+        newer, same = before < stamp, before == stamp
+        self.earlier[cells] = np.where(
+            newer, before, np.where(same, self.earlier[cells], np.maximum(self.earlier[cells], stamp))
+        )
+        self.latest[cells] = np.where(newer, evidence, self.latest[cells] + np.where(same, evidence, 0))
+        self.instances[cells] = np.where(
+            newer, instances, np.where(same, np.maximum(instances, self.instances[cells]), self.instances[cells])
+        )
+        sums = self.evidence.added(cells, evidence[:, None], stamp)
+        self.evidence.values[cells] = np.minimum(sums, self.clip)
+
+    def free(self, cells: NDArray[np.intp], stamp: int) -> None:
+        """Tell (M,) cells, each once, that they were seen free."""
+        self.freed[cells] = np.maximum(self.freed[cells], stamp)
+        held = cells[self.evidence.values[cells, 0] > 0]
+        before = self.evidence.stamps[held]
+        self.evidence.values[held[before < stamp]] = 0
+        partly = held[(before >= stamp) & (self.earlier[held] < stamp)]
+        self.evidence.values[partly, 0] = np.minimum(self.latest[partly], self.clip)
+
+    def clear(self, cells: NDArray[np.intp]) -> None:
+        """Forget some cells."""
+        self.evidence.clear(cells)
+        self.latest[cells] = 0
+        self.earlier[cells] = NEVER
+        self.freed[cells] = NEVER
+        self.instances[cells] = 0
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """What a cell takes in memory."""
+        parts = (self.latest, self.earlier, self.freed, self.instances)
+        return self.evidence.bytes_per_cell + sum(part.itemsize for part in parts)

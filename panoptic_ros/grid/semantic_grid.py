@@ -1,0 +1,375 @@
+"""The semantic occupancy grid: observations in, snapshots out.
+
+An observation is one sensor's points at one stamp.  In a sector around the sensor what lies before the first obstacle
+is free; cells with points of obstacles are occupied, by what stands or by a thing; labels go to the posterior of the
+cell's ground or of its obstacle.  Only the cells that an observation speaks of are touched, and the order of points
+and of sensors does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic_ros.grid.classes import ClassBlock, entropy
+from panoptic_ros.grid.free_space import free_cells, free_ranges
+from panoptic_ros.grid.observations import Observation
+from panoptic_ros.grid.occupancy import NEVER, StandingLayer, ThingLayer
+from panoptic_ros.grid.options import GridOptions
+from panoptic_ros.grid.snapshot import ClassPosteriors, GridSnapshot
+from panoptic_ros.grid.window import Window
+from panoptic_ros.labels import LabelSet
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+CERTAIN = 0.5
+"""How surely a cell must be free for that to end a thing in it at once; else the thing fades by itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Labels:
+    """Points in the window, either of the ground or of obstacles: the row of each one's cell in the tables of an
+    observation, the column of its class in its block (-1 without), whether that is a thing, track and weight.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    dynamic: NDArray[np.bool_]
+    instances: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def strongest(self, wanted: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """(M,) int32, the track that most of the points of each wanted cell are of, 0 for none."""
+        result = np.zeros(len(wanted), dtype=np.int32)
+        chosen = np.flatnonzero((self.instances > 0) & wanted[self.rows])
+        keys = (self.rows[chosen].astype(np.int64) << 32) | self.instances[chosen]
+        pairs, inverse = np.unique(keys, return_inverse=True)
+        weights = np.bincount(inverse, weights=self.weights[chosen], minlength=len(pairs))
+        cells, instances = pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
+        # The last that is written stays: the heaviest, and of equals the least.
+        order = np.lexsort((-instances, weights))
+        result[cells[order]] = instances[order]
+        return result
+
+
+class SemanticGrid:
+    """The grid.
+
+    Parameters
+    ----------
+    options:
+        Its settings.
+    labels:
+        The label set that the classes of observations are positions in.
+    confusion:
+        (C, C), K[c, z] = P(labelled z | is c), see `load_confusion`; None to count votes.
+
+    Attributes
+    ----------
+    window:
+        Where it is.
+    stamp:
+        Nanoseconds, the newest that it was told of; None before.
+
+    Raises
+    ------
+    ValueError
+        If `confusion` is not of the label set's size, or holds what is no probability.
+    """
+
+    def __init__(self, options: GridOptions, labels: LabelSet, confusion: NDArray[np.floating] | None = None) -> None:
+        if confusion is not None:
+            _check_confusion(confusion, len(labels))
+        self.options = options
+        self.labels = labels
+        self.confusion = confusion
+        # One entry more than classes, so that class -1 finds it.
+        self._dynamic = np.append(options.is_dynamic(labels), False)
+        ground, obstacle = options.is_ground(labels), options.is_obstacle(labels)
+        self._columns = tuple(np.flatnonzero(flags).astype(np.int16) for flags in (ground, obstacle))
+        self._column_of = np.full((2, len(labels) + 1), -1, dtype=np.intp)
+        for block, columns in enumerate(self._columns):
+            self._column_of[block, columns] = np.arange(len(columns))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        options, cells = self.options, self.options.size**2
+        occupancy = options.occupancy
+        self.window = Window(options.resolution, options.size)
+        self.stamp: int | None = None
+        self._placed = False
+        self._standing = StandingLayer(cells, occupancy.static_time_constant, occupancy.clip)
+        self._things = ThingLayer(cells, occupancy.dynamic_time_constant, occupancy.clip)
+        self._blocks = tuple(ClassBlock(cells, columns, options.classes, self.confusion) for columns in self._columns)
+        # Scratch: which cells an observation speaks of, what it says to them, and their rows in its tables.
+        self._marked = np.zeros(cells, dtype=np.bool_)
+        self._told = np.zeros(cells, dtype=np.float32)
+        self._rows = np.zeros(cells, dtype=np.intp)
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """What a cell takes in memory, without scratch."""
+        blocks = sum(block.evidence.bytes_per_cell for block in self._blocks)
+        return self._standing.evidence.bytes_per_cell + self._things.bytes_per_cell + blocks
+
+    def move(self, x: float, y: float) -> None:
+        """Put a position of the fixed frame, metres, into the middle of the window; cells that enter are unknown.
+
+        Raises
+        ------
+        ValueError
+            If the position is not finite.
+        """
+        columns, rows = self.window.move(x, y)
+        every = np.arange(self.window.size)
+        entering = np.concatenate(
+            [
+                (rows[:, None] * self.window.size + every).ravel(),
+                (every[:, None] * self.window.size + columns).ravel(),
+            ]
+        )
+        self._standing.evidence.clear(entering)
+        self._things.clear(entering)
+        for block in self._blocks:
+            block.clear(entering)
+        self._placed = True
+
+    def advance(self, stamp: int) -> None:
+        """Let time pass up to a stamp, nanoseconds; cells fade when they are read.  An older stamp changes nothing."""
+        self.stamp = stamp if self.stamp is None else max(self.stamp, stamp)
+
+    def update(self, observation: Observation) -> None:
+        """Take in what a sensor says.
+
+        A grid that was never moved puts its window around the sensor first.  Points that are not finite, out of the
+        range, or higher than obstacles are, count for nothing.
+
+        Raises
+        ------
+        ValueError
+            If the arrays of the observation do not fit together, or a class is not of the label set; the grid is as
+            before.
+        """
+        _check(observation, len(self.labels))
+        if not self._placed:
+            self.move(float(observation.origin[0]), float(observation.origin[1]))
+        self.advance(observation.stamp)
+        near = self._near(observation)
+        # `take` copies rows four times as fast as an index does.
+        points, weights = observation.points.take(near, axis=0), observation.weights.take(near)
+        obstacle = observation.obstacle.take(near)
+        occupancy = self.options.occupancy
+        ranges, certainty = free_ranges(
+            points, obstacle, weights, self.options.resolution, occupancy.azimuth_bins, occupancy.bridged_bins
+        )
+        free, sector = free_cells(self.window, observation.origin, ranges)
+
+        inside, cells = self.window.cells(observation.origin, points)
+        touched = self._distinct(cells)
+        self._rows[touched] = np.arange(len(touched))
+        # A cell is as surely free as its sector, or as what was seen in the cell itself.
+        self._told[free] = certainty.take(sector)
+        np.maximum.at(self._told, cells, weights[inside])
+        obstacle, near = obstacle[inside], near[inside]
+        lying, standing = (
+            self._labels(observation, near[chosen], self._rows[cells[chosen]], block)
+            for block, chosen in ((0, np.flatnonzero(~obstacle)), (1, np.flatnonzero(obstacle)))
+        )
+        self._occupy(touched, free, standing, observation.stamp)
+        for block, labels in zip(self._blocks, (lying, standing), strict=True):
+            self._label(block, touched, labels, observation.stamp)
+
+    def _near(self, observation: Observation) -> NDArray[np.intp]:
+        """Which points count."""
+        options = self.options
+        x, y = observation.points[:, 0], observation.points[:, 1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = x * x + y * y
+        return np.flatnonzero(
+            (squares >= options.minimum_range**2)
+            & (squares <= options.maximum_range**2)
+            & (observation.heights <= options.obstacle_height[1])
+        )
+
+    def _distinct(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Each of some cells once, rising."""
+        self._marked[cells] = True
+        distinct = np.flatnonzero(self._marked)
+        self._marked[distinct] = False
+        return distinct
+
+    def _labels(
+        self, observation: Observation, places: NDArray[np.intp], rows: NDArray[np.intp], block: int
+    ) -> _Labels:
+        classes = observation.classes[places]
+        return _Labels(
+            rows=rows,
+            columns=self._column_of[block][classes],
+            dynamic=self._dynamic[classes],
+            instances=observation.instances[places],
+            weights=observation.weights[places],
+        )
+
+    def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: _Labels, stamp: int) -> None:
+        """Tell both layers what was seen occupied and, as surely as `_told` has it, free.
+
+        Points of one cell and one observation err together, so that the best of them speaks for all.  Whether a cell
+        is of a thing is the majority of its labels: points at a thing's edge often have none.
+        """
+        occupancy, count = self.options.occupancy, len(touched)
+        strength = np.zeros(count, dtype=np.float32)
+        np.maximum.at(strength, standing.rows, standing.weights)
+        strength *= np.float32(occupancy.hit)
+        votes = np.where(standing.dynamic, standing.weights, -standing.weights)
+        votes[standing.columns < 0] = 0
+        thing = np.bincount(standing.rows, weights=votes, minlength=count) > 0
+
+        self._marked[touched[strength > 0]] = True
+        free = free[~self._marked[free]]
+        certainty = self._told[free]
+        self._told[touched] = np.where(thing, np.float32(0), strength)
+        self._told[free] = certainty * np.float32(-occupancy.miss)
+        self._marked[touched] = True
+        self._marked[free] = True
+        seen = np.flatnonzero(self._marked)
+        self._standing.add(seen, self._told[seen], stamp)
+        self._told[seen] = 0
+        self._marked[seen] = False
+        self._things.free(free[certainty >= CERTAIN], stamp)
+        self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
+
+    def _label(self, block: ClassBlock, touched: NDArray[np.intp], labels: _Labels, stamp: int) -> None:
+        """Tell a block of classes the labels of its points."""
+        chosen = np.flatnonzero(labels.columns >= 0)
+        if not len(chosen):
+            return
+        rows, width = labels.rows[chosen], len(block.columns)
+        counts = np.bincount(
+            rows * width + labels.columns[chosen], weights=labels.weights[chosen], minlength=len(touched) * width
+        ).reshape(-1, width)
+        labelled = np.zeros(len(touched), dtype=np.bool_)
+        labelled[rows] = True
+        block.add(touched[labelled], counts[labelled].astype(np.float32), stamp)
+
+    def snapshot(self, stamp: int | None = None) -> GridSnapshot:
+        """The grid at a stamp, nanoseconds; by default at the newest that it was told of.
+
+        Raises
+        ------
+        ValueError
+            If there is neither.
+        """
+        stamp = self.stamp if stamp is None else stamp
+        if stamp is None:
+            raise ValueError("the grid was told nothing, so that a snapshot needs a stamp")
+        occupancy = self.options.occupancy
+        seen_at = self._standing.evidence.stamps
+        seen = seen_at != NEVER
+        logs = self._standing.evidence.faded(slice(None), stamp)[:, 0]
+        probability = _chance(logs)
+        instances, dynamic = np.zeros(len(logs), dtype=np.int32), np.zeros(len(logs), dtype=np.bool_)
+        held = np.flatnonzero(self._things.evidence.values[:, 0] > 0)
+        things = self._things.evidence.faded(held, stamp)[:, 0]
+        # A thing is there with probability tanh(l/2), which is 0 where nothing speaks for one, and makes of an even
+        # chance the probability that l stands for; a cell is occupied by what stands or by a thing.
+        probability[held] = 1 - (1 - probability[held]) * (1 - np.tanh(things / 2))
+        dynamic[held] = _chance(things) >= occupancy.occupied_above
+        instances[dynamic] = self._things.instances[dynamic]
+        probability[~seen] = np.nan
+        occupied = np.full(len(logs), -1, dtype=np.int8)
+        occupied[probability <= occupancy.free_below] = 0
+        occupied[probability >= occupancy.occupied_above] = 100
+        age: NDArray[np.float32] = (np.maximum(stamp - seen_at, 0) * 1e-9).astype(np.float32)
+        age[~seen] = np.nan
+        classes = self._classes(occupied == 100, stamp)
+        return GridSnapshot(
+            stamp=stamp,
+            frame=self.options.fixed_frame,
+            resolution=self.options.resolution,
+            origin=self.window.origin,
+            occupancy=self._plane(probability),
+            occupied=self._plane(occupied),
+            instance=self._plane(instances),
+            age=self._plane(age),
+            dynamic=self._plane(dynamic),
+            **classes,
+        )
+
+    def _classes(self, occupied: NDArray[np.bool_], stamp: int) -> dict[str, Any]:
+        """The parts of a snapshot that are of classes."""
+        count = len(occupied)
+        ground, obstacle = self._blocks
+        ground_classes, classes = np.full(count, -1, dtype=np.int16), np.full(count, -1, dtype=np.int16)
+        every = np.flatnonzero(ground.labelled())
+        ground_classes[every] = ground.best(every)
+        probability, uncertainty = np.zeros(count, dtype=np.float32), np.full(count, np.nan, dtype=np.float32)
+        slots, start, tables = np.full(count, -1, dtype=np.int32), 0, []
+        for block, shown in ((ground, ~occupied), (obstacle, occupied)):
+            cells = np.flatnonzero(block.labelled() & shown)
+            table = block.posterior(cells, stamp)
+            best = np.argmax(table, axis=1) if len(cells) else np.zeros(0, dtype=np.intp)
+            classes[cells] = block.columns[best]
+            probability[cells] = table[np.arange(len(cells)), best]
+            uncertainty[cells] = entropy(table)
+            slots[cells] = np.arange(start, start + len(cells))
+            start += len(cells)
+            tables.append(table)
+        return {
+            "classes": self._plane(classes),
+            "ground_classes": self._plane(ground_classes),
+            "probability": self._plane(probability),
+            "entropy": self._plane(uncertainty),
+            "posteriors": ClassPosteriors(
+                slots=self._plane(slots),
+                ground=tables[0],
+                obstacle=tables[1],
+                ground_columns=ground.columns,
+                obstacle_columns=obstacle.columns,
+                count=len(self.labels),
+            ),
+        }
+
+    def _plane(self, stored: NDArray[Scalar]) -> NDArray[Scalar]:
+        return self.window.unrolled(stored.reshape(self.window.size, self.window.size))
+
+
+def _chance(logs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The probability that log-odds stand for."""
+    chance: NDArray[np.float32] = np.reciprocal(1 + np.exp(-logs))
+    return chance
+
+
+def _check(observation: Observation, classes: int) -> None:
+    count = len(observation.points)
+    if observation.points.shape != (count, 3) or observation.origin.shape != (3,):
+        raise ValueError(
+            f"observation of {observation.source}: points must be (N, 3) and origin (3,), "
+            f"got {observation.points.shape} and {observation.origin.shape}"
+        )
+    if not np.isfinite(observation.origin).all():
+        raise ValueError(f"observation of {observation.source}: origin {observation.origin} is not finite")
+    for name in ("heights", "classes", "instances", "cameras", "obstacle", "weights"):
+        shape = getattr(observation, name).shape
+        if shape != (count,):
+            raise ValueError(f"observation of {observation.source}: {name} must be ({count},), got {shape}")
+    if count and not -1 <= observation.classes.min() <= observation.classes.max() < classes:
+        raise ValueError(
+            f"observation of {observation.source}: classes must be -1 to {classes - 1}, "
+            f"got {observation.classes.min()} to {observation.classes.max()}"
+        )
+    if count and not 0 < observation.weights.min() <= observation.weights.max() <= 1:
+        raise ValueError(
+            f"observation of {observation.source}: weights must be in (0, 1], "
+            f"got {observation.weights.min()} to {observation.weights.max()}"
+        )
+
+
+def _check_confusion(confusion: NDArray[np.floating], classes: int) -> None:
+    if confusion.shape != (classes, classes):
+        raise ValueError(f"the confusion matrix must be ({classes}, {classes}), got {confusion.shape}")
+    if not (np.isfinite(confusion).all() and (confusion >= 0).all()):
+        raise ValueError("the confusion matrix must hold probabilities, none negative or not finite")
