@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping
-from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models import build_model
 from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.module import Loading, PanopticData, Watch
 from panoptic_training.data.survey import class_weights
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, WholeCheckpoints, check_resumed, checkpoint_callbacks
-from panoptic_training.fit.configuration import HIGHER_IS_BETTER, OF_INSTANCES, TrainingConfig
+from panoptic_training.fit.configuration import HIGHER_IS_BETTER, OF_INSTANCES, TrainingConfig, model_config
 from panoptic_training.fit.cost import Cost
 from panoptic_training.fit.export import Export
 from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.fit.pictures import Pictures
+from panoptic_training.fit.result import RESULT, TrainingResult
 from panoptic_training.fit.start import load_start
 from panoptic_training.losses import LOSSES
 
@@ -102,9 +103,7 @@ class Run:
             raise ConfigurationError(
                 f"{self._checkpoint}: a training is there already; go on with --resume, or choose another --out"
             )
-        self.model_config = load_model_config(config.model)
-        if config.labels:
-            self.model_config = replace(self.model_config, labels=config.labels)
+        self.model_config = model_config(config)
         self.model = self._build_model()
         loading = Loading(
             labels=self.model.labels,
@@ -123,7 +122,7 @@ class Run:
         self.data.look(first=self.trainer.local_rank == 0)
         loss_class, _ = LOSSES[self.model_config.system]
         self.training = PanopticTraining(
-            self.model, loss_class(self.model, self._loss_options()), config, self.model_config.decode, options.folder
+            self.model, loss_class(self.model, self._loss_options()), config, self.model_config, options.folder
         )
         if config.compile:
             for part in self.model.children():
@@ -145,6 +144,21 @@ class Run:
             datamodule=self.data,
             ckpt_path=str(self._checkpoint) if self.options.resume else None,
             weights_only=True,
+        )
+        if self.trainer.is_global_zero and not self.trainer.interrupted:
+            self.result().save(self.options.folder / RESULT)
+
+    def result(self) -> TrainingResult:
+        """What there is to say of it when it has ended."""
+        best = self.trainer.checkpoint_callbacks[0]
+        assert isinstance(best, ModelCheckpoint)
+        score = best.best_model_score
+        return TrainingResult(
+            steps=self.trainer.global_step,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            measures=self.training.measured(),
+            best={} if score is None else {self.config.best: float(score)},
+            seconds=self.cost.seconds,
         )
 
     def _build_model(self) -> PanopticModel:
@@ -225,7 +239,7 @@ class Run:
         callbacks: list[pl.Callback] = [
             self.cost,
             Pictures(self.data.validation, config.pictures, folder / "pictures"),
-            Export(self.model_config, folder),
+            Export(folder),
             *checkpoint_callbacks(config, folder),
         ]
         if config.averaging is not None:
