@@ -37,18 +37,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def beside(path: Path, value: Any) -> Any:
-    """A relative path in a configuration, made relative to the configuration's folder if the file lies there.
+def beside(folder: Path, value: Any) -> Any:
+    """A relative path in a configuration with a folder before it, if the file lies there.
 
     Parameters
     ----------
-    path:
-        The configuration.
+    folder:
+        The configuration's, or another in which files may lie.
     value:
         What it says; anything that is no such path stays as it is.
     """
-    if isinstance(value, str) and value and "\n" not in value and (path.parent / value).is_file():
-        return str(path.parent / value)
+    if isinstance(value, str) and value and "\n" not in value and (folder / value).is_file():
+        return str(folder / value)
     return value
 
 

@@ -87,11 +87,13 @@ def _config(content: Mapping[str, Any], path: Path) -> ModelConfig:
         raise ConfigurationError(f"{path}: network: expected keys with values, got {network!r}")
     return ModelConfig(
         system=config.system,
-        labels=beside(path, config.labels),
+        labels=beside(path.parent, config.labels),
         input_height=config.input_height,
         input_width=config.input_width,
         network=from_mapping(
-            SYSTEMS[config.system][1], {key: beside(path, value) for key, value in network.items()}, f"{path}: network"
+            SYSTEMS[config.system][1],
+            {key: beside(path.parent, value) for key, value in network.items()},
+            f"{path}: network",
         ),
         decode=config.decode,
     )

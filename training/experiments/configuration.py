@@ -277,7 +277,7 @@ def trials(
     FileNotFoundError, ConfigurationError
         If a run is no training; the message names it.
     """
-    base = load_training_config(beside(path, experiment.base)).plain()
+    base = load_training_config(beside(path.parent, experiment.base)).plain()
     found = []
     for run in runs:
         content = merged(merged(base, experiment.changes), run.changes)

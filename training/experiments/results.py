@@ -17,6 +17,8 @@ from panoptic_training.fit.result import RESULT, TrainingResult
 
 RESULTS = "results.json"
 SECONDS, PARAMETERS, STEPS, BEST = "seconds", "parameters", "steps", "best"
+LOSSES = ("loss", "semantic", "instance", "box", "objectness", "class")
+"""Measures of validation of which less is more."""
 
 Values = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Measures by their names, of each seed of each run."""
@@ -42,7 +44,8 @@ def _values(result: TrainingResult) -> dict[str, float]:
     values = dict(result.measures)
     values[SECONDS] = result.seconds.get(WAITING, 0.0) + result.seconds.get(STEP, 0.0)
     values[PARAMETERS], values[STEPS] = float(result.parameters), float(result.steps)
-    return values | {BEST: value for value in result.best.values()}
+    values.update((BEST, value) for value in result.best.values())
+    return values
 
 
 def save(values: Values, path: Path) -> None:
@@ -60,14 +63,7 @@ def save(values: Values, path: Path) -> None:
 
 def lower_is_better(measure: str) -> bool:
     """Whether less of a measure is more."""
-    return measure in (SECONDS, PARAMETERS, STEPS) or measure in (
-        "loss",
-        "box",
-        "objectness",
-        "class",
-        "semantic",
-        "instance",
-    )
+    return measure in (SECONDS, PARAMETERS, STEPS, *LOSSES)
 
 
 @dataclass(frozen=True, slots=True)

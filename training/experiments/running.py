@@ -1,7 +1,7 @@
 """An experiment's trainings, each a ``panoptic-train fit`` in a process of its own.
 
-A process of its own gives its memory back, and one that fails leaves the others alone.  An experiment that was killed goes
-on where it was: finished trainings have their result and are left out, others go on from their last checkpoint.
+A process of its own gives its memory back, and one that fails leaves the others alone.  An experiment that was killed
+goes on where it was: finished trainings have their result and are left out, others go on from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def unfinished(trials: Sequence[Trial]) -> list[Trial]:
         path = trial.folder / CONFIG
         if path.is_file() and (different := differences(read_yaml(path), trial.config.plain())):
             raise ConfigurationError(
-                f"{path}: the experiment has changed since this was begun: {', '.join(different)} differ; choose another "
-                "--out or remove the folder"
+                f"{path}: the experiment has changed since this was begun: {', '.join(different)} differ; choose "
+                "another --out or remove the folder"
             )
     return [trial for trial in trials if not (trial.folder / RESULT).is_file()]
 
@@ -107,7 +107,7 @@ def run(trials: Sequence[Trial], fitting: Fitting, watch: Watch) -> list[Trial]:
     with _lock(fitting.out) as lock:
         try:
             while waiting or running:
-                for trial in _ready(waiting, [one for one, _ in running], failed)[: fitting.jobs - len(running)]:
+                for trial in _ready(waiting, [one for one, _ in running])[: fitting.jobs - len(running)]:
                     waiting.remove(trial)
                     running.append((trial, _start(trial, fitting, lock)))
                     watch.started(trial)
@@ -117,11 +117,11 @@ def run(trials: Sequence[Trial], fitting: Fitting, watch: Watch) -> list[Trial]:
                     watch.ended(trial, error)
                     if error:
                         failed.append(trial)
-                        lost = [one for one in waiting if _needs(one, trial)]
-                        waiting = [one for one in waiting if one not in lost]
-                        for one in lost:
-                            watch.ended(one, f"it starts from {trial.run}, which has failed")
-                        failed += lost
+                        for one in list(waiting):  # those that start from others stand behind them
+                            if any((one.after, one.seed) == (other.run, other.seed) for other in failed):
+                                watch.ended(one, f"it starts from {one.after}, which has failed")
+                                waiting.remove(one)
+                                failed.append(one)
                 if running:
                     time.sleep(POLL)
         finally:
@@ -133,14 +133,10 @@ def run(trials: Sequence[Trial], fitting: Fitting, watch: Watch) -> list[Trial]:
     return failed
 
 
-def _ready(waiting: Sequence[Trial], running: Sequence[Trial], failed: Sequence[Trial]) -> list[Trial]:
-    """Those that wait for nothing."""
-    open_ones = {(trial.run, trial.seed) for trial in (*waiting, *running, *failed)}
-    return [trial for trial in waiting if (trial.after, trial.seed) not in open_ones]
-
-
-def _needs(trial: Trial, other: Trial) -> bool:
-    return (trial.after, trial.seed) == (other.run, other.seed)
+def _ready(waiting: Sequence[Trial], running: Sequence[Trial]) -> list[Trial]:
+    """Those that wait for no other."""
+    unfinished = {(trial.run, trial.seed) for trial in (*waiting, *running)}
+    return [trial for trial in waiting if (trial.after, trial.seed) not in unfinished]
 
 
 def _start(trial: Trial, fitting: Fitting, lock: int) -> subprocess.Popen[bytes]:

@@ -199,10 +199,10 @@ def training_config(content: Mapping[str, Any], path: Path) -> TrainingConfig:
     config = from_mapping(TrainingConfig, content, str(path))
     return dataclasses.replace(
         config,
-        model=beside(path, config.model),
-        labels=beside(path, config.labels),
-        network={key: beside(path, value) for key, value in config.network.items()},
-        weights=dataclasses.replace(config.weights, path=beside(path, config.weights.path)),
+        model=beside(path.parent, config.model),
+        labels=beside(path.parent, config.labels),
+        network={key: beside(path.parent, value) for key, value in config.network.items()},
+        weights=dataclasses.replace(config.weights, path=beside(path.parent, config.weights.path)),
     )
 
 

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from panoptic_ros.configuration import ConfigurationError, from_mapping
+from panoptic_ros.configuration import ConfigurationError, beside, from_mapping
 from panoptic_ros.models import build_model
 from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.module import Loading, PanopticData, Watch
@@ -24,7 +24,7 @@ from panoptic_training.fit.export import Export
 from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.fit.pictures import Pictures
 from panoptic_training.fit.result import RESULT, TrainingResult
-from panoptic_training.fit.start import load_start
+from panoptic_training.fit.start import StartOptions, load_start
 from panoptic_training.losses import LOSSES
 
 PART_PROCESSES = "ddp_find_unused_parameters_true"
@@ -44,7 +44,7 @@ class RunOptions:
     folder:
         Where everything goes that it writes.
     data_root:
-        Where relative paths of data sets begin.
+        Where relative paths of data sets begin, and those of weights and a cfg that lie there.
     resume:
         Go on from the folder's last checkpoint.
     overfit:
@@ -103,8 +103,9 @@ class Run:
             raise ConfigurationError(
                 f"{self._checkpoint}: a training is there already; go on with --resume, or choose another --out"
             )
-        self.model_config = model_config(config)
-        self.model = self._build_model()
+        located = _located(config, options.data_root)
+        self.model_config = model_config(located)
+        self.model = self._build_model(located.weights)
         loading = Loading(
             labels=self.model.labels,
             size=(self.model_config.input_height, self.model_config.input_width),
@@ -161,7 +162,7 @@ class Run:
             seconds=self.cost.seconds,
         )
 
-    def _build_model(self) -> PanopticModel:
+    def _build_model(self, start: StartOptions) -> PanopticModel:
         """The system, with the weights that training starts from."""
         if self.model_config.system not in LOSSES:
             raise ConfigurationError(
@@ -170,7 +171,7 @@ class Run:
             )
         model = build_model(self.model_config)
         if not self.options.resume:
-            load_start(model, self.config.weights)
+            load_start(model, start)
             if BACKBONE in model.untrained & set(self.config.frozen):
                 raise ConfigurationError(
                     f"frozen: {BACKBONE} has random weights, at least in part, of which nothing can be learned; name "
@@ -267,3 +268,12 @@ def _adapted(config: TrainingConfig, options: RunOptions) -> TrainingConfig:
     if options.overfit:
         return replace(config, early_stopping=None)
     return config
+
+
+def _located(config: TrainingConfig, root: Path) -> TrainingConfig:
+    """The same with weights and files of the network that lie in the folder of data sets found there."""
+    return replace(
+        config,
+        network={key: beside(root, value) for key, value in config.network.items()},
+        weights=replace(config.weights, path=beside(root, config.weights.path)),
+    )
