@@ -84,7 +84,7 @@ def test_orderings_say_in_how_many_seeds_they_hold() -> None:
 
 def test_a_plot_shows_each_seed_and_the_means() -> None:
     panels = plot(TABLE, VALUES).axes
-    assert [panel.get_xlabel() for panel in panels] == ["PQ (%)", "loss", "parameters (million)"]
+    assert [panel.get_xlabel() for panel in panels] == ["PQ (%)", "loss"]
     bars = [patch.get_width() for patch in panels[0].patches]  # type: ignore[attr-defined]
     assert bars == pytest.approx([100 * statistics.mean(PQ[run].values()) for run in "abc"])
     dots = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -25,8 +26,9 @@ from panoptic_training.fit.curves import save_figure
 
 REPORT = "report.md"
 MISSING = "–"
-PANEL_WIDTH, ROW_HEIGHT, MARGIN = 3.6, 0.4, 1.3
+PANEL_WIDTH, ROW_HEIGHT, MARGIN = 3.6, 0.4, 1.0
 """Inches of a plot's panel, of a row in it, and above and below the rows."""
+COLUMNS = 3
 
 
 def write_report(experiment: Experiment, values: Values, out: Path) -> Path:
@@ -48,7 +50,7 @@ def write_report(experiment: Experiment, values: Values, out: Path) -> Path:
     for table in experiment.tables:
         lines += [f"## {table.title}", "", *table_lines(table, values), ""]
         lines += [*ordering_lines(table, values)]
-        if any(spread(values, run, measure) for run in table.runs for measure in table.measures):
+        if plotted(table, values):
             save_figure(plot(table, values), out / f"{table.name}.png")
             lines += [f"![{table.title}]({table.name}.png)", ""]
     path = out / REPORT
@@ -144,13 +146,26 @@ def cell(measure: str, found: Spread | None) -> str:
     return f"{mean} ± {factor * found.deviation:.{digits}f}"
 
 
+def plotted(table: TableOptions, values: Values) -> list[str]:
+    """Measures of a table that have values, but for those that no seed changes."""
+    return [
+        measure
+        for measure in table.measures
+        if measure not in (PARAMETERS, STEPS) and any(spread(values, run, measure) for run in table.runs)
+    ]
+
+
 def plot(table: TableOptions, values: Values) -> Figure:
-    """A panel for each measure that has values: a dot for each seed, a bar for the mean, its ends the deviation."""
-    measures = [measure for measure in table.measures if any(spread(values, run, measure) for run in table.runs)]
-    size = PANEL_WIDTH * len(measures) + 1.0, ROW_HEIGHT * len(table.runs) + MARGIN
+    """A panel for each of `plotted`: a dot for each seed, a bar for the mean, a line for the deviation."""
+    measures = plotted(table, values)
+    columns = min(COLUMNS, len(measures))
+    rows = math.ceil(len(measures) / columns)
+    size = PANEL_WIDTH * columns + 1.5, rows * (ROW_HEIGHT * len(table.runs) + MARGIN) + 0.3
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for axis, measure in zip(axes, measures, strict=True):
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(measures) :]:
+        axis.set_visible(False)
+    for axis, measure in zip(axes, measures, strict=False):
         factor = unit_of(measure)[0]
         for row, run in enumerate(table.runs):
             found = spread(values, run, measure)
