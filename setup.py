@@ -10,7 +10,17 @@ PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
-TRAIN = ["embreex", "lightning", "llvmlite", "numba", "pycocotools", "pytorch-lightning", "tensorboard", "trimesh"]
+TRAIN = [
+    "embreex",
+    "lightning",
+    "llvmlite",
+    "matplotlib",
+    "numba",
+    "pycocotools",
+    "pytorch-lightning",
+    "tensorboard",
+    "trimesh",
+]
 EVALUATION = ["pycocotools"]
 
 

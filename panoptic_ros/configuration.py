@@ -37,6 +37,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def beside(folder: Path, value: Any) -> Any:
+    """A relative path in a configuration with a folder before it, if the file lies there.
+
+    Parameters
+    ----------
+    folder:
+        The configuration's, or another in which files may lie.
+    value:
+        What it says; anything that is no such path stays as it is.
+    """
+    if isinstance(value, str) and value and "\n" not in value and (folder / value).is_file():
+        return str(folder / value)
+    return value
+
+
+def plain(value: Any) -> Any:
+    """The same in dictionaries and lists, as YAML and JSON have it and `from_mapping` takes it."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(entry) for entry in value]
+    return value
+
+
 def from_mapping(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     """Make a dataclass of a mapping, checking every key and type.
 
@@ -44,7 +68,7 @@ def from_mapping(kind: type[T], content: Mapping[str, Any], where: str) -> T:
     ----------
     kind:
         The dataclass.  Its fields may be bool, int, float, str, Literal, Optional of these, tuples of them,
-        dataclasses, or Any.
+        mappings of text to them, dataclasses, or Any.
     content:
         What was read.
     where:
@@ -88,6 +112,11 @@ def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
         return None if value is None else _convert(options[0], value, where, key)
+    if origin is Mapping:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise wrong
+        item = get_args(hint)[1]
+        return {name: _convert(item, entry, where, f"{key}: {name}") for name, entry in value.items()}
     if origin is tuple:
         item, *rest = get_args(hint)
         count = None if rest == [Ellipsis] else 1 + len(rest)
@@ -108,6 +137,8 @@ def _describe(hint: Any) -> str:
         return "one of " + ", ".join(repr(option) for option in get_args(hint))
     if origin in (Union, types.UnionType):
         return " or ".join("null" if option is type(None) else _describe(option) for option in get_args(hint))
+    if origin is Mapping:
+        return "keys with values"
     if origin is tuple:
         item, *rest = get_args(hint)
         return f"a list of {_describe(item)}" if rest == [Ellipsis] else f"a list of {1 + len(rest)} {_describe(item)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, plain, read_yaml
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Outer:
     taps: tuple[int, ...] = ()
     pair: tuple[float, float] = (0.0, 0.0)
     inner: Inner = field(default_factory=Inner)
+    steps: Mapping[str, int] = field(default_factory=dict)
 
 
 def test_every_type() -> None:
@@ -42,8 +44,11 @@ def test_every_type() -> None:
         "taps": [1, 2],
         "pair": [1, 2.5],
         "inner": {"size": 4},
+        "steps": {"long": 5},
     }
-    assert from_mapping(Outer, content, "f.yaml") == Outer("x", 2.0, True, "b", 3, (1, 2), (1.0, 2.5), Inner(4))
+    expected = Outer("x", 2.0, True, "b", 3, (1, 2), (1.0, 2.5), Inner(4), {"long": 5})
+    assert from_mapping(Outer, content, "f.yaml") == expected
+    assert plain(content | {"taps": (1, 2), "inner": {"of": ((1,), 2)}}) == content | {"inner": {"of": [[1], 2]}}
     assert from_mapping(Outer, {"name": "x", "depth": None}, "f.yaml") == Outer("x")
 
 
@@ -57,6 +62,8 @@ def test_every_type() -> None:
         ({"name": "x", "rate": True}, "rate: expected float, got True"),
         ({"name": "x", "on": 1}, "on: expected bool, got 1"),
         ({"name": "x", "kind": "c"}, "kind: expected one of 'a', 'b', got 'c'"),
+        ({"name": "x", "steps": [1]}, r"steps: expected keys with values, got \[1\]"),
+        ({"name": "x", "steps": {"long": "far"}}, "steps: long: expected int, got 'far'"),
         ({"name": "x", "depth": "deep"}, "depth: expected int, got 'deep'"),
         ({"name": "x", "depth": True}, "depth: expected int, got True"),
         ({"name": "x", "taps": 3}, "taps: expected a list of int, got 3"),
@@ -78,3 +85,10 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: bytes) -> None:
     path.write_bytes(text)
     with pytest.raises(ConfigurationError, match=r"wrong\.yaml"):
         read_yaml(path)
+
+
+def test_files_beside_a_configuration_are_found(tmp_path: Path) -> None:
+    (tmp_path / "net.cfg").touch()
+    assert beside(tmp_path, "net.cfg") == str(tmp_path / "net.cfg")
+    for value in ("other.cfg", "", ".", "[net]\nwidth=1", 3, None):
+        assert beside(tmp_path, value) == value

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, plain, read_yaml
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
@@ -85,13 +85,16 @@ def _config(content: Mapping[str, Any], path: Path) -> ModelConfig:
     network = content.get("network") or {}
     if not isinstance(network, Mapping):
         raise ConfigurationError(f"{path}: network: expected keys with values, got {network!r}")
-    beside = {key: _beside(path, value) for key, value in network.items()}
     return ModelConfig(
         system=config.system,
-        labels=_beside(path, config.labels),
+        labels=beside(path.parent, config.labels),
         input_height=config.input_height,
         input_width=config.input_width,
-        network=from_mapping(SYSTEMS[config.system][1], beside, f"{path}: network"),
+        network=from_mapping(
+            SYSTEMS[config.system][1],
+            {key: beside(path.parent, value) for key, value in network.items()},
+            f"{path}: network",
+        ),
         decode=config.decode,
     )
 
@@ -103,15 +106,53 @@ def _exported_config(path: Path) -> ModelConfig:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-        content, labels = json.loads(metadata[CONFIG_KEY]), json.loads(metadata[LABEL_SET_KEY])
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
         raise ConfigurationError(f"{path}: not a whole safetensors file: {error}") from error
+    return described_config(metadata, path)
+
+
+def described_config(description: Mapping[str, str], path: Path) -> ModelConfig:
+    """The model configuration that `describe` has described.
+
+    Parameters
+    ----------
+    path:
+        The file that it was read from, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not there, or damaged.
+    """
+    try:
+        content, labels = json.loads(description[CONFIG_KEY]), json.loads(description[LABEL_SET_KEY])
     except KeyError as error:
         raise ConfigurationError(
             f"{path}: these weights do not tell their configuration ({error} is missing); name the model beside them"
         ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: its description of the model is damaged: {error}") from error
     config = _config({**content, "labels": str(labels.get("name"))}, path)
     return replace(config, labels=from_mapping(LabelSet, labels, f"{path}: {LABEL_SET_KEY}"))
+
+
+def changed_config(config: ModelConfig, network: Mapping[str, Any], where: str) -> ModelConfig:
+    """A model configuration with some settings of its network changed.
+
+    Parameters
+    ----------
+    network:
+        The settings that change, as a file has them.
+    where:
+        Where they were read, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is unknown, ill-typed, out of range or does not go with the others.
+    """
+    settings = {**plain(asdict(config.network)), **network}
+    return replace(config, network=from_mapping(SYSTEMS[config.system][1], settings, where))
 
 
 def describe(config: ModelConfig, labels: LabelSet) -> dict[str, str]:
@@ -125,13 +166,6 @@ def describe(config: ModelConfig, labels: LabelSet) -> dict[str, str]:
     }
     label_set = {"name": labels.name, "labels": [asdict(label) for label in labels.labels]}
     return {CONFIG_KEY: json.dumps(content), LABEL_SET_KEY: json.dumps(label_set)}
-
-
-def _beside(path: Path, value: Any) -> Any:
-    """A relative path in a configuration, made relative to the configuration's folder if the file lies there."""
-    if isinstance(value, str) and "\n" not in value and (path.parent / value).is_file():
-        return str(path.parent / value)
-    return value
 
 
 def build_model(config: ModelConfig) -> PanopticModel:

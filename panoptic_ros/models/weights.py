@@ -88,7 +88,7 @@ def check_weights(model: PanopticModel, path: Path) -> None:
             labels = (file.metadata() or {}).get("labels")
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file: {error}") from error
-    if labels is not None and labels != _names(model):
+    if labels is not None and labels != label_names(model):
         raise WeightsError(f"{path}: was made for other labels than {model.labels.name!r}: {labels}")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _compare(path, shapes, expected)
@@ -137,7 +137,7 @@ def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = 
     if half:
         state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in state.items()}
     metadata = {
-        "labels": _names(model),
+        "labels": label_names(model),
         "system": type(model).__name__,
         UNTRAINED_KEY: json.dumps(sorted(model.untrained)),
     }
@@ -147,6 +147,6 @@ def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = 
         save_file(state, str(file), metadata=metadata)
 
 
-def _names(model: PanopticModel) -> str:
+def label_names(model: PanopticModel) -> str:
     """The names of the labels as JSON, which a weights file carries to say what its classes are."""
     return json.dumps([label.name for label in model.labels.labels])

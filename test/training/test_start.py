@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from trainings import write_model
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.backbones.darknet import Darknet
 from panoptic_ros.models.backbones.darknet_weights import save_darknet_weights
-from panoptic_ros.models.weights import WeightsError
+from panoptic_ros.models.weights import WeightsError, save_weights
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic
 from panoptic_training.fit.start import StartOptions, load_start
 
@@ -66,6 +67,9 @@ def test_a_backbone_gives_its_layers(model: YoloPanoptic, tmp_path: Path) -> Non
         (StartOptions("none.weights", classes=80), "none.weights: no such weights file"),
         (StartOptions("x.safetensors", layers=3), "x.safetensors: layers and classes are told of Darknet weights"),
         (StartOptions(layers=3), "layers and classes are given, but no file"),
+        (StartOptions(parts=("detector",)), "parts are given, but no file"),
+        (StartOptions("x.weights", parts=("detector",)), "x.weights: parts are taken of a whole system's weights"),
+        (StartOptions("none.safetensors", parts=("detector",)), "none.safetensors: no such weights file"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(model: YoloPanoptic, options: StartOptions, said: str) -> None:
@@ -76,3 +80,69 @@ def test_what_cannot_be_loaded_is_said(model: YoloPanoptic, options: StartOption
 def test_layers_and_classes_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="cannot both be given"):
         StartOptions("x.weights", layers=75, classes=80)
+
+
+def other_system(model: YoloPanoptic, tmp_path: Path, semantic: str = "segnet_multi") -> YoloPanoptic:
+    """The same detector beside another semantic network, with weights that are nowhere those of the model."""
+    config = load_model_config(str(tmp_path / "tiny.yaml"))
+    other = build_model(replace(config, network=replace(config.network, semantic=semantic)))
+    assert isinstance(other, YoloPanoptic)
+    torch.manual_seed(6)
+    for parameter in other.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.0)
+    return other
+
+
+def test_one_part_of_another_system_is_taken(model: YoloPanoptic, tmp_path: Path) -> None:
+    other, before = other_system(model, tmp_path), {k: v.clone() for k, v in model.state_dict().items()}
+    other.untrained -= {"detector"}  # a training of the detector alone has made it
+    path = tmp_path / "pretrained.safetensors"
+    save_weights(other, path)
+    untrained = model.untrained
+    load_start(model, StartOptions(str(path), parts=("detector",)))
+    for name, tensor in model.state_dict().items():
+        expected = other.state_dict()[name] if name.startswith("detector.") else before[name]
+        assert torch.equal(tensor, expected), name
+    assert model.untrained == untrained - {"detector"}
+    assert model.untrained >= {"semantic_head", "instance_head"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("detector", "head"), "'head' is no part of the model; it has detector, fusion"),
+        (("detector", "yolo"), "part 'yolo' of the model has no weights"),
+        (("detector", "pooling"), "part 'pooling' is of another network: pooling"),
+        (("detector", "semantic_head"), "part 'semantic_head' is of another network: semantic_head"),
+        (("detector", "instance_head"), "its part 'instance_head' has learned nothing"),
+    ],
+)
+def test_parts_that_do_not_fit_change_nothing(
+    model: YoloPanoptic, tmp_path: Path, parts: tuple[str, ...], said: str
+) -> None:
+    other, before = other_system(model, tmp_path), {k: v.clone() for k, v in model.state_dict().items()}
+    other.untrained = frozenset({"instance_head"})
+    path = tmp_path / "pretrained.safetensors"
+    save_weights(other, path)
+    with pytest.raises(WeightsError, match=said):
+        load_start(model, StartOptions(str(path), parts=parts))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_part_of_another_shape_is_named_with_its_shapes(model: YoloPanoptic, tmp_path: Path) -> None:
+    config = load_model_config(str(tmp_path / "tiny.yaml"))
+    other = build_model(replace(config, network=replace(config.network, instance_channels=5)))
+    other.untrained = frozenset()
+    path = tmp_path / "deeper.safetensors"
+    save_weights(other, path)
+    with pytest.raises(WeightsError, match=r"part 'instance_head' is of another network: instance_head\.\S+ is \(.*5"):
+        load_start(model, StartOptions(str(path), parts=("instance_head",)))
+
+
+def test_parts_are_of_the_same_labels(model: YoloPanoptic, tmp_path: Path) -> None:
+    config = load_model_config(str(tmp_path / "tiny.yaml"))
+    other = build_model(replace(config, labels="camvid"))
+    path = tmp_path / "camvid.safetensors"
+    save_weights(other, path)
+    with pytest.raises(WeightsError, match=r"was made for other labels than 'cityscapes'"):
+        load_start(model, StartOptions(str(path), parts=("fusion",)))

@@ -86,6 +86,26 @@ def write_coco(folder: Path, split: str, count: int, first: int = 0) -> Path:
     return folder
 
 
+CAMVID = LabelSet.load("camvid")
+TO_CAMVID = {SKY: 0, ROAD: 3, PERSON: 9, CAR: 8}
+"""What is drawn in the numbers of SegNet's CamVid label images."""
+
+
+def write_camvid(folder: Path, split: str, count: int, first: int = 0) -> Path:
+    """A split in the form of SegNet's CamVid: the same pictures, their things not told apart."""
+    pictures, labels = folder / split, folder / f"{split}annot"
+    for path in (pictures, labels):
+        path.mkdir(parents=True)
+    for index in range(first, first + count):
+        image, ids = draw(index)
+        numbers = np.zeros(ids.shape, dtype=np.uint8)
+        for class_id, number in TO_CAMVID.items():
+            numbers[ids // 1000 == class_id] = number
+        cv2.imwrite(str(pictures / f"0001TP_{index:06d}.png"), image)
+        cv2.imwrite(str(labels / f"0001TP_{index:06d}.png"), numbers)
+    return folder
+
+
 def write_training(folder: Path, **changes: Any) -> Path:
     """The configuration of a training on 8 pictures, validated on 3, with its model and data beside it."""
     if not (folder / "tiny.yaml").exists():

@@ -124,9 +124,8 @@ def _try(config: TrainingConfig, options: RunOptions) -> None:
 
 def _say_measures(run: Run) -> None:
     """The last validation."""
-    for name, value in sorted(run.trainer.callback_metrics.items()):
-        if name.startswith("val/"):
-            OUT.print(f"{name}: {float(value):.4f}", markup=False)
+    for name, value in sorted(run.training.measured().items()):
+        OUT.print(f"val/{name}: {value:.4f}", markup=False)
 
 
 @contextmanager

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_training.commands.curves import curves
+from panoptic_training.commands.experiment import experiment
+from panoptic_training.commands.export import export
 from panoptic_training.commands.fit import fit
 from panoptic_training.commands.synthesize import synthesize
 
@@ -18,6 +21,9 @@ app = typer.Typer(
 )
 app.add_typer(synthesize, name="synthesize")
 app.command()(fit)
+app.command()(experiment)
+app.command()(curves)
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -178,11 +178,8 @@ class TrainingSet(Dataset[TrainingSample]):
             rng = draw.generator(self._seed)
 
             def another() -> LabelledImage:
-                # Targets tell all things of a picture apart or none: a mosaic is as good as the least of its parts.
-                nonlocal told_apart
-                index = int(rng.integers(len(self._mixture)))
-                told_apart = told_apart and self._mixture.has_instances(index)
-                return LabelledImage.of(self._mixture[index])
+                # Targets tell all things of a picture apart or none, and a mosaic is one picture.
+                return LabelledImage.of(self._mixture[self._mixture.another(draw.sample, rng)])
 
             view = self._augmentation(LabelledImage.of(sample), another, rng)
         targets = targets_of(view.truth(self._labels), self._labels, sample.name, told_apart, self._minimum_area)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+
 from panoptic_ros.datasets import DatasetError, PanopticDataset, Sample, Truth, open_dataset
 from panoptic_ros.label_mapping import LabelMapping
 from panoptic_ros.labels import LabelSet
@@ -142,6 +144,22 @@ class Mixture:
     def has_instances(self, index: int) -> bool:
         """Whether things are told apart in a sample's data set."""
         return self.place(index)[0].dataset.has_instances
+
+    def another(self, index: int, rng: np.random.Generator) -> int:
+        """A sample at random, of the data sets that tell things apart if this one's does, of the others if not.
+
+        One picture of both could not say which of its things are told apart.
+        """
+        told_apart = self.has_instances(index)
+        alike = [
+            range(end - len(source.dataset), end)
+            for end, source in zip(self._ends, self.sources, strict=True)
+            if source.dataset.has_instances == told_apart
+        ]
+        ends = list(accumulate(map(len, alike)))
+        number = int(rng.integers(ends[-1]))
+        place = bisect_right(ends, number)
+        return alike[place][number - ends[place]]
 
     def __getitem__(self, index: int) -> Sample:
         """Read a sample, in the network's classes.

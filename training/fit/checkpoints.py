@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from panoptic_ros.configuration import ConfigurationError
+from panoptic_ros.configuration import ConfigurationError, from_mapping
 from panoptic_ros.files import written_whole
 from panoptic_training.fit.configuration import HIGHER_IS_BETTER, TrainingConfig
 
@@ -113,21 +113,22 @@ def check_resumed(path: Path, config: TrainingConfig) -> None:
     ConfigurationError
         If there is no checkpoint, or the configuration differs from its; the message names what.
     """
-    before, now = read_checkpoint(path)["training"], config.plain()
-    different = sorted(_differences(before, now))
+    # Keys that the checkpoint does not know of, because they came later, had their defaults.
+    before = from_mapping(TrainingConfig, read_checkpoint(path)["training"], str(path)).plain()
+    different = differences(before, config.plain())
     if different:
         raise ConfigurationError(
             f"{path}: is of another training: {', '.join(different)} differ; go on with the same configuration"
         )
 
 
-def _differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """The keys, with those above them, whose values differ."""
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """The keys of two plain configurations, with those above them, whose values differ; not those of `MAY_DIFFER`."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             difference
-            for name in before.keys() | now.keys()
+            for name in sorted(before.keys() | now.keys())
             if name not in MAY_DIFFER
-            for difference in _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+            for difference in differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
         ]
     return [] if before == now else [key]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
+from panoptic_ros.configuration import beside, from_mapping, plain, read_yaml
+from panoptic_ros.models import ModelConfig, changed_config, load_model_config
 from panoptic_ros.resources import find_config
 from panoptic_training.augmentation import AugmentationOptions
 from panoptic_training.data.module import DataOptions
@@ -77,6 +78,10 @@ class TrainingConfig:
         What training starts from.
     labels:
         Name or path of a label set in place of the model's; empty for the model's.
+    network:
+        Settings of the network in place of the model's, such as ``semantic: fpn``; keys that are not named stay.
+    input_height, input_width:
+        Of the network's input, in place of the model's; null for the model's.
     frozen:
         Parts of the model (``detector``, ``semantic_head`` …) that do not learn: no gradient, and evaluation mode, so
         that their batch norms keep their statistics.
@@ -128,9 +133,12 @@ class TrainingConfig:
     data: DataOptions
     weights: StartOptions = field(default_factory=StartOptions)
     labels: str = ""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    input_height: int | None = None
+    input_width: int | None = None
     frozen: tuple[str, ...] = ()
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
-    loss: Any = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
     class_weights: bool = False
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
@@ -168,16 +176,8 @@ class TrainingConfig:
 
     def plain(self) -> dict[str, Any]:
         """Everything in dictionaries, lists, numbers, strings and None, as checkpoints keep it."""
-        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = plain(dataclasses.asdict(self))
         return content
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(entry) for entry in value]
-    return value
 
 
 def load_training_config(name: str) -> TrainingConfig:
@@ -191,18 +191,39 @@ def load_training_config(name: str) -> TrainingConfig:
         If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
     """
     path = find_config("training", name)
-    config = from_mapping(TrainingConfig, read_yaml(path), str(path))
-    if not isinstance(config.loss, Mapping):
-        raise ConfigurationError(f"{path}: loss: expected keys with values, got {config.loss!r}")
+    return training_config(read_yaml(path), path)
+
+
+def training_config(content: Mapping[str, Any], path: Path) -> TrainingConfig:
+    """The training that a mapping describes; files that it names by a relative path are looked for beside `path`.
+
+    Raises
+    ------
+    ConfigurationError
+        See `load_training_config`.
+    """
+    config = from_mapping(TrainingConfig, content, str(path))
     return dataclasses.replace(
         config,
-        model=_beside(path, config.model),
-        labels=_beside(path, config.labels),
-        weights=dataclasses.replace(config.weights, path=_beside(path, config.weights.path)),
-        loss=dict(config.loss),
+        model=beside(path.parent, config.model),
+        labels=beside(path.parent, config.labels),
+        network={key: beside(path.parent, value) for key, value in config.network.items()},
+        weights=dataclasses.replace(config.weights, path=beside(path.parent, config.weights.path)),
     )
 
 
-def _beside(path: Path, value: str) -> str:
-    """A relative path made relative to the configuration's folder, if the file lies there."""
-    return str(path.parent / value) if value and (path.parent / value).is_file() else value
+def model_config(config: TrainingConfig) -> ModelConfig:
+    """The model that a training is of: its file's, with what the training puts in place of that.
+
+    Raises
+    ------
+    FileNotFoundError, ConfigurationError
+        See `load_model_config` and `changed_config`.
+    """
+    model = changed_config(load_model_config(config.model), config.network, f"{config.model}: network")
+    return dataclasses.replace(
+        model,
+        labels=config.labels or model.labels,
+        input_height=model.input_height if config.input_height is None else config.input_height,
+        input_width=model.input_width if config.input_width is None else config.input_width,
+    )

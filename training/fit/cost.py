@@ -10,6 +10,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+WAITING, STEP, VALIDATION = "waiting for a batch", "training step", "validation"
+"""The phases of a training."""
+
 
 class Cost(pl.Callback):
     """Measures one run.
@@ -17,7 +20,7 @@ class Cost(pl.Callback):
     Attributes
     ----------
     seconds:
-        Of ``waiting for a batch``, ``training step`` and ``validation``, each in total.
+        Of `WAITING`, `STEP` and `VALIDATION`, each in total.
     """
 
     def __init__(self) -> None:
@@ -32,6 +35,14 @@ class Cost(pl.Callback):
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
         self._since = now
 
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps, so that a training that goes on counts on."""
+        return dict(self.seconds)
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from what a checkpoint has kept."""
+        self.seconds = dict(state_dict)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to wait for batches."""
         self._since = time.perf_counter()
@@ -40,17 +51,17 @@ class Cost(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """A batch is there."""
-        self._end("waiting for a batch")
+        self._end(WAITING)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A step is done."""
-        self._end("training step")
+        self._end(STEP)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validation, its pictures too, is done."""
-        self._end("validation")
+        self._end(VALIDATION)
 
     @staticmethod
     def memory() -> dict[str, int]:

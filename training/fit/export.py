@@ -8,24 +8,23 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_ros.models import ModelConfig, build_model
+from panoptic_ros.models import build_model, described_config
 from panoptic_ros.models.weights import save_weights
 from panoptic_ros.resources import WEIGHTS_SUFFIX
 from panoptic_training.fit.checkpoints import BEST, LAST, SUFFIX, read_checkpoint
+from panoptic_training.fit.configuration import model_config, training_config
 
 PREFIX = "loss.model."
 """Where the model is in a checkpoint's state: the loss holds it."""
 
 
-def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path, half: bool = False) -> None:
+def export_checkpoint(checkpoint: Path, path: Path, half: bool = False) -> None:
     """Write a checkpoint's weights as safetensors, with configuration and label set inside.
 
     With averaging they are the averaged ones.
 
     Parameters
     ----------
-    config:
-        The model's.
     half:
         Whether to halve the file, as `save_weights` does.
 
@@ -38,6 +37,10 @@ def export_checkpoint(checkpoint: Path, config: ModelConfig, path: Path, half: b
     """
     content = read_checkpoint(checkpoint)
     state: dict[str, Tensor] = content["state_dict"]
+    if "model" in content:
+        config = described_config(content["model"], checkpoint)
+    else:  # of a version that has kept the training's configuration alone
+        config = model_config(training_config(content["training"], checkpoint))
     model = build_model(config)
     try:
         model.load_state_dict(
@@ -54,14 +57,11 @@ class Export(pl.Callback):
 
     Parameters
     ----------
-    config:
-        The model's.
     folder:
         Where checkpoints are and weights go.
     """
 
-    def __init__(self, config: ModelConfig, folder: Path) -> None:
-        self._config = config
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,4 +81,4 @@ class Export(pl.Callback):
             return
         if weights.is_file() and weights.stat().st_mtime_ns >= checkpoint.stat().st_mtime_ns:
             return
-        export_checkpoint(checkpoint, self._config, weights)
+        export_checkpoint(checkpoint, weights)

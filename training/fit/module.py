@@ -17,8 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
 from panoptic_ros.files import written_whole
+from panoptic_ros.models import ModelConfig, describe
 from panoptic_ros.models.model import PanopticModel
-from panoptic_ros.models.options import DecodeOptions
 from panoptic_training.data.order import STEP
 from panoptic_training.data.samples import Batch
 from panoptic_training.fit.configuration import TrainingConfig
@@ -30,6 +30,10 @@ SEMANTIC_OUTPUT = "semantic_logits"
 
 SEGMENTATIONS = "segmentations"
 """Under which name a validation step returns the `PanopticSegmentation` of each frame."""
+
+
+VAL = "val/"
+"""Before the names of what validation logs."""
 
 
 class NotFiniteError(ValueError):
@@ -47,8 +51,8 @@ class PanopticTraining(pl.LightningModule):
         What it learns by, which runs the model: images and targets to scalars, of which ``loss`` is minimised.
     config:
         The training.
-    decode:
-        Thresholds of validation.
+    model_config:
+        What the system was built from; its thresholds are those of validation.
     folder:
         Where a batch that spoils the loss is noted.
 
@@ -59,17 +63,18 @@ class PanopticTraining(pl.LightningModule):
     """
 
     def __init__(
-        self, model: PanopticModel, loss: nn.Module, config: TrainingConfig, decode: DecodeOptions, folder: Path
+        self, model: PanopticModel, loss: nn.Module, config: TrainingConfig, model_config: ModelConfig, folder: Path
     ) -> None:
         super().__init__()
         self.loss = loss
         self.config = config
-        self._decode = decode
+        self._model_config = model_config
         self._folder = folder
         # The loss holds the model; a second name would double it in checkpoints.
         self._model = (model,)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._measures: Measures | None = None
+        self._measured: dict[str, float] = {}
         parts = dict(model.named_children())
         for name in config.frozen:
             if name not in parts:
@@ -80,6 +85,11 @@ class PanopticTraining(pl.LightningModule):
     def model(self) -> PanopticModel:
         """The system."""
         return self._model[0]
+
+    def measured(self) -> dict[str, float]:
+        """What the last validation has measured, before an interruption too, by names without ``val/``."""
+        now = {name: float(value) for name, value in self.trainer.callback_metrics.items() if name.startswith(VAL)}
+        return {name.removeprefix(VAL): value for name, value in now.items()} or self._measured
 
     def train(self, mode: bool = True) -> PanopticTraining:
         """Set the mode of everything that is not frozen."""
@@ -157,8 +167,9 @@ class PanopticTraining(pl.LightningModule):
         images = batch.inputs()
         terms, outputs = self.loss.evaluate(images, batch.targets)  # type: ignore[operator]
         for name, value in terms.items():
-            self.log(f"val/{name}", value, batch_size=len(batch), sync_dist=True)
-        segmentations = self.model.decode(outputs, [frame.letterbox for frame in batch.frames], self._decode)
+            self.log(f"{VAL}{name}", value, batch_size=len(batch), sync_dist=True)
+        letterboxes = [frame.letterbox for frame in batch.frames]
+        segmentations = self.model.decode(outputs, letterboxes, self._model_config.decode)
         logits: Iterable[Tensor | None] = outputs.get(SEMANTIC_OUTPUT, [None] * len(batch))
         for name, frame, panoptic, plane in zip(batch.targets.names, batch.frames, segmentations, logits, strict=True):
             if not frame.counted:
@@ -174,14 +185,19 @@ class PanopticTraining(pl.LightningModule):
         """Log what was measured."""
         assert self._measures is not None
         for name, value in self._measures.result().items():
-            self.log(f"val/{name}", value, prog_bar=name == "pq")
+            self.log(f"{VAL}{name}", value, prog_bar=name == "pq")
         self._measures = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the configuration, to compare it when a run goes on, and what has learned nothing, to export it."""
+        """Keep the configuration, to compare it when a run goes on, and the model's and what has learned nothing, to
+        export it.
+        """
         checkpoint["training"] = self.config.plain()
+        checkpoint["model"] = describe(self._model_config, self.model.labels)
+        checkpoint["measured"] = self.measured()
         checkpoint["untrained"] = sorted(self.model.untrained)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Know again what has learned nothing."""
+        """Know again what was measured and what has learned nothing."""
+        self._measured = checkpoint.get("measured", {})
         self.model.untrained = frozenset(checkpoint["untrained"])

@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from panoptic_ros.configuration import ConfigurationError, from_mapping
-from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.configuration import ConfigurationError, beside, from_mapping
+from panoptic_ros.models import build_model
 from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.module import Loading, PanopticData, Watch
 from panoptic_training.data.survey import class_weights
 from panoptic_training.fit.averaging import ExponentialAverage
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, WholeCheckpoints, check_resumed, checkpoint_callbacks
-from panoptic_training.fit.configuration import HIGHER_IS_BETTER, OF_INSTANCES, TrainingConfig
+from panoptic_training.fit.configuration import HIGHER_IS_BETTER, OF_INSTANCES, TrainingConfig, model_config
 from panoptic_training.fit.cost import Cost
 from panoptic_training.fit.export import Export
 from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.fit.pictures import Pictures
-from panoptic_training.fit.start import load_start
+from panoptic_training.fit.result import RESULT, TrainingResult
+from panoptic_training.fit.start import StartOptions, load_start
 from panoptic_training.losses import LOSSES
 
 PART_PROCESSES = "ddp_find_unused_parameters_true"
@@ -44,7 +45,7 @@ class RunOptions:
     folder:
         Where everything goes that it writes.
     data_root:
-        Where relative paths of data sets begin.
+        Where relative paths of data sets begin, and those of weights and a cfg that lie there.
     resume:
         Go on from the folder's last checkpoint.
     overfit:
@@ -103,10 +104,9 @@ class Run:
             raise ConfigurationError(
                 f"{self._checkpoint}: a training is there already; go on with --resume, or choose another --out"
             )
-        self.model_config = load_model_config(config.model)
-        if config.labels:
-            self.model_config = replace(self.model_config, labels=config.labels)
-        self.model = self._build_model()
+        located = _located(config, options.data_root)
+        self.model_config = model_config(located)
+        self.model = self._build_model(located.weights)
         loading = Loading(
             labels=self.model.labels,
             size=(self.model_config.input_height, self.model_config.input_width),
@@ -124,7 +124,7 @@ class Run:
         self.data.look(first=self.trainer.local_rank == 0)
         loss_class, _ = LOSSES[self.model_config.system]
         self.training = PanopticTraining(
-            self.model, loss_class(self.model, self._loss_options()), config, self.model_config.decode, options.folder
+            self.model, loss_class(self.model, self._loss_options()), config, self.model_config, options.folder
         )
         if config.compile:
             for part in self.model.children():
@@ -147,8 +147,23 @@ class Run:
             ckpt_path=str(self._checkpoint) if self.options.resume else None,
             weights_only=True,
         )
+        if self.trainer.is_global_zero and not self.trainer.interrupted:
+            self.result().save(self.options.folder / RESULT)
 
-    def _build_model(self) -> PanopticModel:
+    def result(self) -> TrainingResult:
+        """What there is to say of it when it has ended."""
+        best = self.trainer.checkpoint_callbacks[0]
+        assert isinstance(best, ModelCheckpoint)
+        score = best.best_model_score
+        return TrainingResult(
+            steps=self.trainer.global_step,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            measures=self.training.measured(),
+            best={} if score is None else {self.config.best: float(score)},
+            seconds=self.cost.seconds,
+        )
+
+    def _build_model(self, start: StartOptions) -> PanopticModel:
         """The system, with the weights that training starts from."""
         if self.model_config.system not in LOSSES:
             raise ConfigurationError(
@@ -157,7 +172,7 @@ class Run:
             )
         model = build_model(self.model_config)
         if not self.options.resume:
-            load_start(model, self.config.weights)
+            load_start(model, start)
             if BACKBONE in model.untrained & set(self.config.frozen):
                 raise ConfigurationError(
                     f"frozen: {BACKBONE} has random weights, at least in part, of which nothing can be learned; name "
@@ -226,7 +241,7 @@ class Run:
         callbacks: list[pl.Callback] = [
             self.cost,
             Pictures(self.data.validation, config.pictures, folder / "pictures"),
-            Export(self.model_config, folder),
+            Export(folder),
             *checkpoint_callbacks(config, folder),
         ]
         if config.averaging is not None:
@@ -253,3 +268,12 @@ def _adapted(config: TrainingConfig, options: RunOptions) -> TrainingConfig:
     if options.overfit:
         return replace(config, early_stopping=None)
     return config
+
+
+def _located(config: TrainingConfig, root: Path) -> TrainingConfig:
+    """The same with weights and files of the network that lie in the folder of data sets found there."""
+    return replace(
+        config,
+        network={key: beside(root, value) for key, value in config.network.items()},
+        weights=replace(config.weights, path=beside(root, config.weights.path)),
+    )

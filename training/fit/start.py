@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from panoptic_ros.models.backbones.darknet import Darknet
 from panoptic_ros.models.backbones.darknet_weights import load_darknet_weights
 from panoptic_ros.models.model import PanopticModel
-from panoptic_ros.models.weights import WeightsError, load_weights
+from panoptic_ros.models.weights import UNTRAINED_KEY, WeightsError, label_names, load_weights
+from panoptic_ros.resources import WEIGHTS_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class StartOptions:
     classes:
         Of Darknet's: the file is of the same detector with so many classes, 80 of COCO.  All is taken but the
         convolutions whose shape depends on that number, which stay random.
+    parts:
+        Of a whole system's: only these parts (``detector``, ``semantic_head`` …) are taken, and the rest stays random;
+        so that networks which differ elsewhere can start from one detector.  Empty for all.
 
     Raises
     ------
@@ -36,8 +42,11 @@ class StartOptions:
     path: str = ""
     layers: int | None = None
     classes: int | None = None
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.parts and (self.layers, self.classes) != (None, None):
+            raise ValueError("parts are of a whole system's weights, layers and classes of Darknet's: give one of them")
         if self.layers is not None and self.classes is not None:
             raise ValueError("layers and classes cannot both be given")
         for name in ("layers", "classes"):
@@ -55,10 +64,14 @@ def load_start(model: PanopticModel, options: StartOptions) -> None:
         If the file cannot be used.
     """
     if not options.path:
-        if options.layers is not None or options.classes is not None:
-            raise WeightsError("weights: layers and classes are given, but no file; name it with --weights")
+        if options.layers is not None or options.classes is not None or options.parts:
+            what = "parts" if options.parts else "layers and classes"
+            raise WeightsError(f"weights: {what} are given, but no file; name it with --weights")
         return
     path = Path(options.path).expanduser()
+    if options.parts:
+        _load_parts(model, path, options.parts)
+        return
     if options.layers is None and options.classes is None:
         load_weights(model, path)
         return
@@ -79,3 +92,47 @@ def load_start(model: PanopticModel, options: StartOptions) -> None:
         for name, tensor in other.state_dict().items():
             if mine[name].shape == tensor.shape:
                 mine[name].copy_(tensor)
+
+
+def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...]) -> None:
+    """Take some parts of a whole system's weights; nothing is taken if one of them cannot be."""
+    if path.suffix != WEIGHTS_SUFFIX:
+        raise WeightsError(f"{path}: parts are taken of a whole system's weights, expected a {WEIGHTS_SUFFIX} file")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    children = dict(model.named_children())
+    mine = model.state_dict()
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = {part: [name for name in file.keys() if name.startswith(f"{part}.")] for part in parts}  # noqa: SIM118
+            taken = {name: file.get_tensor(name) for part in parts for name in names[part]}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file: {error}") from error
+    labels = metadata.get("labels")
+    if labels is not None and labels != label_names(model):
+        raise WeightsError(f"{path}: was made for other labels than {model.labels.name!r}: {labels}")
+    random = set(json.loads(metadata.get(UNTRAINED_KEY, "[]")))
+    for part in parts:
+        if part not in children:
+            raise WeightsError(f"weights: {part!r} is no part of the model; it has {', '.join(children)}")
+        wanted = {name for name in mine if name.startswith(f"{part}.")}
+        if not wanted:
+            raise WeightsError(f"weights: part {part!r} of the model has no weights")
+        if part in random:
+            raise WeightsError(f"{path}: its part {part!r} has learned nothing")
+        if odd := sorted(wanted ^ set(names[part])):
+            where = "missing" if odd[0] in wanted else "unknown"
+            raise WeightsError(f"{path}: part {part!r} is of another network: {odd[0]} is {where}")
+    for name, tensor in taken.items():
+        if tensor.shape != mine[name].shape:
+            raise WeightsError(
+                f"{path}: part {name.partition('.')[0]!r} is of another network: {name} is {tuple(tensor.shape)}, "
+                f"expected {tuple(mine[name].shape)}"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
+    with torch.no_grad():
+        for name, tensor in taken.items():
+            mine[name].copy_(tensor)
+    model.untrained -= set(parts)

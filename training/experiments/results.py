@@ -1,0 +1,139 @@
+"""What an experiment's trainings have found, over seeds: means, deviations, orderings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from panoptic_ros.files import written_whole
+from panoptic_training.experiments.configuration import Experiment, folder_of
+from panoptic_training.fit.cost import STEP, WAITING
+from panoptic_training.fit.result import RESULT, TrainingResult
+
+RESULTS = "results.json"
+SECONDS, PARAMETERS, STEPS, BEST = "seconds", "parameters", "steps", "best"
+LOSSES = ("loss", "semantic", "instance", "box", "objectness", "class")
+"""Measures of validation of which less is more."""
+
+Values = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Measures by their names, of each seed of each run."""
+
+
+def collect(experiment: Experiment, out: Path) -> Values:
+    """The results that there are, of all seeds, by runs in the experiment's order.
+
+    Raises
+    ------
+    ConfigurationError
+        If a result is damaged.
+    """
+    found: dict[str, dict[int, Mapping[str, float]]] = {}
+    for run in experiment.runs:
+        paths = folder_of(out, run.name, 0).parent.glob(f"seed_*/{RESULT}")
+        by_seed = {int(path.parent.name.removeprefix("seed_")): TrainingResult.load(path) for path in paths}
+        found[run.name] = {seed: _values(by_seed[seed]) for seed in sorted(by_seed)}
+    return found
+
+
+def _values(result: TrainingResult) -> dict[str, float]:
+    values = dict(result.measures)
+    values[SECONDS] = result.seconds.get(WAITING, 0.0) + result.seconds.get(STEP, 0.0)
+    values[PARAMETERS], values[STEPS] = float(result.parameters), float(result.steps)
+    values.update((BEST, value) for value in result.best.values())
+    return values
+
+
+def save(values: Values, path: Path) -> None:
+    """Write results as JSON, whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    content = {run: {str(seed): dict(of_seed) for seed, of_seed in seeds.items()} for run, seeds in values.items()}
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def lower_is_better(measure: str) -> bool:
+    """Whether less of a measure is more."""
+    return measure in (SECONDS, PARAMETERS, STEPS, *LOSSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A measure over seeds.
+
+    Attributes
+    ----------
+    mean:
+        Over the seeds.
+    deviation:
+        The sample standard deviation (n - 1); None of one seed.
+    count:
+        Of the seeds.
+    """
+
+    mean: float
+    deviation: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread | None:
+        """Of some values; None of none."""
+        array = np.fromiter(values, dtype=np.float64)
+        if not array.size:
+            return None
+        return cls(float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else None, array.size)
+
+
+def spread(values: Values, run: str, measure: str) -> Spread | None:
+    """A measure of a run over the seeds that have it; None if none has."""
+    return Spread.of(of_seed[measure] for of_seed in values[run].values() if measure in of_seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs, seed by seed.
+
+    Attributes
+    ----------
+    better, worse:
+        The run that is, or is said to be, the better one, and the other.
+    holds:
+        In how many seeds it is the better one.
+    seeds:
+        How many seeds both have.
+    lead:
+        By how much it is better, in the measure's unit; None without a common seed.
+    """
+
+    better: str
+    worse: str
+    holds: int
+    seeds: int
+    lead: Spread | None
+
+
+def compare(values: Values, measure: str, runs: Sequence[str]) -> list[Comparison]:
+    """Each run with the next of a row that has the best first."""
+    sign = -1.0 if lower_is_better(measure) else 1.0
+    found = []
+    for better, worse in pairwise(runs):
+        one, other = values[better], values[worse]
+        common = [seed for seed in one if seed in other and measure in one[seed] and measure in other[seed]]
+        leads = [sign * (one[seed][measure] - other[seed][measure]) for seed in common]
+        found.append(Comparison(better, worse, sum(lead > 0.0 for lead in leads), len(leads), Spread.of(leads)))
+    return found
+
+
+def by_mean(values: Values, measure: str, runs: Sequence[str]) -> list[str]:
+    """Those of some runs that have a measure, the best first."""
+    means = {run: found.mean for run in runs if (found := spread(values, run, measure)) is not None}
+    return sorted(means, key=means.__getitem__, reverse=not lower_is_better(measure))
