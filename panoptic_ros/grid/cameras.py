@@ -187,6 +187,17 @@ class Camera:
         uv[~(seen & np.isfinite(uv[:, 0]) & np.isfinite(uv[:, 1]))] = np.nan
         return uv, depth.astype(np.float32, copy=False)
 
+    def pixels(self, uv: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Which projections (N, 2) are inside the mask, (M,) positions, and in which rows and columns, (M,) each."""
+        u, v = uv[:, 0], uv[:, 1]
+        with np.errstate(invalid="ignore"):
+            inside = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
+        found = np.flatnonzero(inside)
+        near = (uv[found] + np.float32(0.5)).astype(np.intp)
+        # Just below the border the sum may round up to it.
+        rows, columns = np.minimum(near[:, 1], self.height - 1), np.minimum(near[:, 0], self.width - 1)
+        return found, rows, columns
+
     def rays(self, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.float32]:
         """The directions in which pixels look.
 

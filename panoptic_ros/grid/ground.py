@@ -1,0 +1,72 @@
+"""How high points are above the ground: above the plane of the base frame, or above what the cloud shows of the ground.
+
+The estimate is the lower envelope of the cloud: the lowest points of coarse cells, under the condition that the ground
+rises and falls by no more than `SLOPE`.  A cell without points takes the ground of its neighbours, and the foot of a
+wall lies as high as the ground before it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CELL = 1.0  # metres
+SLOPE = 0.3
+"""Rise over run, 17°: steeper than roads and walkable ground, flatter than what stands there."""
+
+REACH = 8
+"""Cells over which the ground is carried under obstacles and into gaps."""
+
+STRAY = 0.1
+"""Share of a cell's points, lowest first, that may be reflections from below the ground."""
+
+_FAR = np.float32(1e6)
+
+
+def heights_above_ground(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Heights above the ground as the points themselves show it.
+
+    Parameters
+    ----------
+    points:
+        (N, 3) float32, metres, z up.
+
+    Returns
+    -------
+    heights:
+        (N,) float32, metres; 0 on the ground, a little below 0 for strays.
+    """
+    if not len(points):
+        return np.zeros(0, dtype=np.float32)
+    corner = points[:, :2].min(axis=0) - CELL
+    at = (points[:, :2] - corner) / np.float32(CELL)
+    size = at.max(axis=0).astype(np.intp) + 2
+    cells = at[:, 1].astype(np.intp) * size[0] + at[:, 0].astype(np.intp)
+    lowest = np.full(size[0] * size[1], _FAR, dtype=np.float32)
+    found, values = _low(cells, points[:, 2])
+    lowest[found] = values
+    ground = _envelope(lowest.reshape(size[1], size[0]))
+    under = cv2.remap(ground, at[:, 0] - np.float32(0.5), at[:, 1] - np.float32(0.5), cv2.INTER_LINEAR)[:, 0]
+    heights: NDArray[np.float32] = points[:, 2] - under
+    return heights
+
+
+def _low(cells: NDArray[np.intp], z: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The cells that have points, and the `STRAY` quantile of the z of each."""
+    order = np.lexsort((z, cells))
+    cells, z = cells[order], z[order]
+    begins = np.flatnonzero(np.diff(cells, prepend=-1))
+    counts = np.diff(begins, append=len(cells))
+    return cells[begins], z[begins + (STRAY * counts).astype(np.intp)]
+
+
+def _envelope(lowest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each cell the least of z + `SLOPE` · distance over the cells within `REACH`; where there is none, its own."""
+    rise = np.float32(SLOPE * CELL)
+    padded = lowest
+    for _ in range(REACH):
+        straight = cv2.erode(padded, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) + rise
+        diagonal = cv2.erode(padded, np.ones((3, 3), np.uint8)) + rise * np.float32(np.sqrt(2.0))
+        padded = np.minimum(padded, np.minimum(straight, diagonal))
+    return np.asarray(padded, dtype=np.float32)
