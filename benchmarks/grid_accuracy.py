@@ -171,7 +171,7 @@ def vote(points: Points, stands_first: bool) -> NDArray[np.int64]:
     cells = np.floor(xy / CELL).astype(int) - FIRST
     inside = ((cells >= 0) & (cells < COUNT)).all(axis=1)
     order = np.sort((UNLABELLED, *CLASSES))
-    votes = np.zeros((COUNT, COUNT, len(CLASSES)))
+    votes = np.zeros((COUNT, COUNT, len(order)))
     np.add.at(votes, (cells[inside, 1], cells[inside, 0], np.searchsorted(order, ids[inside])), weights[inside])
     winner = votes.argmax(axis=2)
     if stands_first:

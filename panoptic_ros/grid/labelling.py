@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.grid.cameras import Camera, CameraError
-from panoptic_ros.grid.clouds import Cloud, deskew, finite
+from panoptic_ros.grid.clouds import Cloud, CloudError, deskew, finite
 from panoptic_ros.grid.depth import DepthImage, depth_to_cloud
 from panoptic_ros.grid.ground import heights_above_ground
 from panoptic_ros.grid.observations import Observation
@@ -238,8 +238,15 @@ def observe_cloud(
     ------
     PoseError
         If a pose is missing.
+    CloudError
+        If no point is finite.
     """
-    origin, points = deskew(finite(cloud), tree, options.fixed_frame)
+    cloud = finite(cloud)
+    if not len(cloud):
+        raise CloudError(
+            f"{source} in {cloud.frame}: no point is finite; the sensor is covered, or its data is not read"
+        )
+    origin, points = deskew(cloud, tree, options.fixed_frame)
     base = tree.lookup(options.base_frame, options.fixed_frame, cloud.stamp).taking(origin).apply(points)
     distance = np.hypot(points[:, 0], points[:, 1])
     kept = (distance >= options.minimum_range) & (distance <= options.maximum_range)
