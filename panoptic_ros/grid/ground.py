@@ -21,6 +21,9 @@ REACH = 8
 STRAY = 0.1
 """Share of a cell's points, lowest first, that may be reflections from below the ground."""
 
+PIT = 0.3
+"""Metres by which a cell may lie deeper than the slope allows under all its neighbours, before it is a reflection."""
+
 _FAR = np.float32(1e6)
 
 
@@ -46,7 +49,7 @@ def heights_above_ground(points: NDArray[np.float32]) -> NDArray[np.float32]:
     lowest = np.full(size[0] * size[1], _FAR, dtype=np.float32)
     found, values = _low(cells, points[:, 2])
     lowest[found] = values
-    ground = _envelope(lowest.reshape(size[1], size[0]))
+    ground = _envelope(_without_pits(lowest.reshape(size[1], size[0])))
     under = cv2.remap(ground, at[:, 0] - np.float32(0.5), at[:, 1] - np.float32(0.5), cv2.INTER_LINEAR)[:, 0]
     heights: NDArray[np.float32] = points[:, 2] - under
     return heights
@@ -59,6 +62,15 @@ def _low(cells: NDArray[np.intp], z: NDArray[np.float32]) -> tuple[NDArray[np.in
     begins = np.flatnonzero(np.diff(cells, prepend=-1))
     counts = np.diff(begins, append=len(cells))
     return cells[begins], z[begins + (STRAY * counts).astype(np.intp)]
+
+
+def _without_pits(lowest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same without cells that lie alone far below all cells within two of them."""
+    others = np.ones((5, 5), dtype=np.uint8)
+    others[2, 2] = 0
+    around = cv2.erode(lowest, others)
+    pit = (around < _FAR) & (lowest < around - np.float32(PIT + 2 * SLOPE * CELL))
+    return np.where(pit, _FAR, lowest)
 
 
 def _envelope(lowest: NDArray[np.float32]) -> NDArray[np.float32]:
