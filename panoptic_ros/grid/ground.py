@@ -50,9 +50,21 @@ def heights_above_ground(points: NDArray[np.float32]) -> NDArray[np.float32]:
     found, values = _low(cells, points[:, 2])
     lowest[found] = values
     ground = _envelope(_without_pits(lowest.reshape(size[1], size[0])))
-    under = cv2.remap(ground, at[:, 0] - np.float32(0.5), at[:, 1] - np.float32(0.5), cv2.INTER_LINEAR)[:, 0]
-    heights: NDArray[np.float32] = points[:, 2] - under
+    heights: NDArray[np.float32] = points[:, 2] - _between(ground, at - np.float32(0.5))
     return heights
+
+
+def _between(ground: NDArray[np.float32], at: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The ground at places (N, 2) x, y in cells' middles, bilinear; OpenCV's remap takes at most 32767 of them."""
+    first = at.astype(np.intp)  # at least half a cell from the border
+    share = at - first
+    place = first[:, 1] * ground.shape[1] + first[:, 0]
+    flat = ground.ravel()
+    near = flat[place] + share[:, 0] * (flat[place + 1] - flat[place])
+    place += ground.shape[1]
+    far = flat[place] + share[:, 0] * (flat[place + 1] - flat[place])
+    found: NDArray[np.float32] = near + share[:, 1] * (far - near)
+    return found
 
 
 def _low(cells: NDArray[np.intp], z: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -123,7 +123,7 @@ def test_depth_of_another_size_is_refused() -> None:
 def test_heights_follow_a_hill_and_bridge_what_stands_on_it() -> None:
     """A slope of 0.15 with walls, poles and strays: heights against those of the surface itself."""
     rng = np.random.default_rng(0)
-    xy = rng.uniform(-30, 30, (30_000, 2))
+    xy = rng.uniform(-30, 30, (60_000, 2))
     surface = 0.15 * xy[:, 0] + 0.8 * np.sin(xy[:, 1] / 12)
     above = np.where(np.abs(xy[:, 0] - 8) < 2.5, rng.uniform(0.5, 3, len(xy)), 0.0)  # a hall that hides its ground
     above[rng.random(len(xy)) < 0.001] = -1.5  # reflections
