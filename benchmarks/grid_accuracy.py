@@ -107,7 +107,7 @@ def plain_painting(depth_buffer: bool) -> Callable[[Recording], Points]:
         for view in recording.views:
             optical = recording.tree.lookup(view.frame, "odom", 0).apply(xyz)
             if depth_buffer:
-                seen, rows, columns = visible(view.camera, optical, plain)
+                seen, rows, columns = visible(view.camera, optical, np.ones(len(xyz), dtype=np.bool_), plain)
             else:
                 seen, rows, columns = view.camera.pixels(view.camera.project(optical)[0])
             ids = view.segmentation.ids[rows, columns] // 1000
@@ -120,11 +120,11 @@ def plain_painting(depth_buffer: bool) -> Callable[[Recording], Points]:
     return points
 
 
-def gated_painting(edge_margin: int) -> Callable[[Recording], Points]:
-    """Our labelling, with a margin in pixels."""
+def gated_painting(edge_margin: int, buffer_scale: int = 4) -> Callable[[Recording], Points]:
+    """Our labelling, with a margin and blocks of the depth buffer in pixels."""
 
     def points(recording: Recording) -> Points:
-        chosen = options(edge_margin=edge_margin)
+        chosen = options(edge_margin=edge_margin, buffer_scale=buffer_scale)
         seen = observe_cloud(recording.cloud, recording.views, recording.tree, recording.labels, chosen)
         return of_observation(seen, recording.labels)
 
@@ -186,6 +186,7 @@ VARIANTS: dict[str, tuple[Callable[[Recording], Points], bool, dict[str, float]]
     "+ depth buffer": (plain_painting(True), False, {}),
     "+ height gate": (gated_painting(0), True, {}),
     "+ 2 px edge rejection": (gated_painting(2), True, {}),
+    "+ depth buffer with blocks of 8 px": (gated_painting(2, 8), True, {}),
     "height gate, yaw wrong by 0.2°": (gated_painting(0), True, {"yaw": 0.2}),
     "+ 2 px edge rejection, yaw wrong by 0.2°": (gated_painting(2), True, {"yaw": 0.2}),
     "naive inverse perspective mapping": (naive_mapping, False, {}),

@@ -139,8 +139,9 @@ def label_points(
     instances = np.zeros(count, dtype=np.int32)
     cameras = np.full(count, -1, dtype=np.int8)
     believed = np.full(count, -1, dtype=np.int16)
+    stands = heights > options.labelling.gate_height
     for view, pose in sorted(views, key=lambda pair: pair[0].index):
-        seen, rows, columns = visible(view.camera, pose.taking(origin).apply(points), options)
+        seen, rows, columns = visible(view.camera, pose.taking(origin).apply(points), stands, options)
         ids = view.segmentation.ids
         found = ids[rows, columns]
         indices = table.of_ids(found)
@@ -162,7 +163,7 @@ def label_points(
 
 
 def visible(
-    camera: Camera, points_optical: NDArray[np.float32], options: GridOptions
+    camera: Camera, points_optical: NDArray[np.float32], hides: NDArray[np.bool_], options: GridOptions
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Which points a camera sees, and in which pixels.
 
@@ -172,6 +173,9 @@ def visible(
         Geometry of the mask.
     points_optical:
         (N, 3) float32, metres, in the optical frame.
+    hides:
+        (N,) bool, which of them can hide others: what stands.  Flat ground hides nothing, and seen at a grazing angle
+        its near points would hide its far ones in the same block of the buffer.
     options:
         `options.labelling` has the numbers of the depth buffer.
 
@@ -187,7 +191,8 @@ def visible(
     width = -(-camera.width // scale)
     nearest = np.full(width * -(-camera.height // scale), np.inf, dtype=np.float32)
     places = (rows // scale) * width + columns // scale
-    np.minimum.at(nearest, places, depth)
+    before = hides[seen]
+    np.minimum.at(nearest, places[before], depth[before])
     limit = nearest[places] * np.float32(1 + options.labelling.buffer_relative)
     free = depth <= limit + np.float32(options.labelling.buffer_absolute)
     return seen[free], rows[free], columns[free]

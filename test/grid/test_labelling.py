@@ -71,11 +71,12 @@ def literal(cloud: Cloud, views: list[CameraView], tree: PoseTree, options: Grid
             if 0 <= column < WIDTH and 0 <= row < HEIGHT:
                 projected[number] = (row, column, z)
                 block = (row // numbers.buffer_scale, column // numbers.buffer_scale)
-                nearest[block] = min(nearest.get(block, np.inf), z)
+                if float(cloud.xyz[number, 2]) + LIDAR[2] > numbers.gate_height:
+                    nearest[block] = min(nearest.get(block, np.inf), z)
         ids = view.segmentation.ids
         for number, (row, column, z) in projected.items():
             block = (row // numbers.buffer_scale, column // numbers.buffer_scale)
-            if z > (1 + numbers.buffer_relative) * nearest[block] + numbers.buffer_absolute:
+            if z > (1 + numbers.buffer_relative) * nearest.get(block, np.inf) + numbers.buffer_absolute:
                 continue
             m = numbers.edge_margin
             window = ids[max(0, row - m) : row + m + 1, max(0, column - m) : column + m + 1]

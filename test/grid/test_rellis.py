@@ -1,7 +1,7 @@
 """A real frame of RELLIS-3D: labels that points take from the true image against the true label of each point.
 
-Both truths were drawn by people, independently: the image's pixels and the points of the lidar.  Off the road no plane is
-the ground, so heights are estimated.
+Both truths were drawn by people, independently: the image's pixels and the points of the lidar.  Off the road no plane
+is the ground, so heights are estimated.
 """
 
 from __future__ import annotations
@@ -133,5 +133,6 @@ def test_the_person_is_one_instance_where_the_lidar_has_it(frame: Frame) -> None
     assert person.sum() > 100
     assert (truth[person] == 17).mean() > 0.8
     middle = np.median(seen.points[person], axis=0)
-    true_middle = np.median(frame.xyz[frame.truth == 17], axis=0)
+    before = (frame.truth == 17) & (frame.xyz[:, 0] < -5)  # another one stands behind the camera
+    true_middle = np.median(frame.xyz[before], axis=0)
     assert np.linalg.norm(middle - true_middle) < 0.3
