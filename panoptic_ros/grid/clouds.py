@@ -106,21 +106,25 @@ def deskew(cloud: Cloud, tree: PoseTree, fixed_frame: str) -> tuple[NDArray[np.f
     mixed = table[below]
     mixed += share * (table[below + 1] - mixed)
     points = np.empty_like(cloud.xyz)
+    x, y, z = cloud.xyz.T
     for axis in range(3):
-        row = mixed[:, 4 * axis : 4 * axis + 4]
-        points[:, axis] = (row[:, :3] * cloud.xyz).sum(axis=1) + row[:, 3]
+        a, b, c, shift = mixed[:, 4 * axis : 4 * axis + 4].T
+        points[:, axis] = a * x + b * y + c * z + shift
     return origin, points
 
 
 def finite(cloud: Cloud) -> Cloud:
     """The cloud without the points that are not finite, nor those at 0 0 0, by which drivers mark a missing return."""
-    good = np.isfinite(cloud.xyz).all(axis=1)
-    good &= (cloud.xyz != 0).any(axis=1)
+    x, y, z = cloud.xyz.T
+    size = np.abs(x) + np.abs(y) + np.abs(z)  # NaN and infinity stay what they are
+    good = (size > 0) & (size < np.inf)
     if cloud.times is not None:
         good &= np.isfinite(cloud.times)
     if good.all():
         return cloud
-    return Cloud(cloud.stamp, cloud.frame, cloud.xyz[good], None if cloud.times is None else cloud.times[good])
+    kept = np.flatnonzero(good)
+    times = None if cloud.times is None else cloud.times[kept]
+    return Cloud(cloud.stamp, cloud.frame, cloud.xyz.take(kept, axis=0), times)
 
 
 def _flat(pose: Pose) -> NDArray[np.float32]:

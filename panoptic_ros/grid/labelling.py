@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,7 @@ class ClassTable:
     thing: NDArray[np.bool_]
 
     @classmethod
+    @lru_cache(maxsize=16)  # matching names costs a millisecond
     def of(cls, labels: LabelSet, options: GridOptions) -> ClassTable:
         indices = np.full(MAX_CLASS_ID + 1, -1, dtype=np.int16)
         ignored = options.is_ignored(labels)
@@ -146,14 +148,13 @@ def label_points(
         found = ids[rows, columns]
         indices = table.of_ids(found)
         suits = table.ground[indices] == (heights[seen] <= options.labelling.gate_height)
-        good = (indices >= 0) & suits
-        if options.labelling.edge_margin:
-            good &= ~near_edge(ids, rows, columns, options.labelling.edge_margin)
         confidence = view.segmentation.confidence
         sure = np.full(len(seen), 255, dtype=np.int16)
         if confidence is not None:
             sure[:] = confidence[rows, columns]
-        good &= sure > believed[seen]
+        good = np.flatnonzero((indices >= 0) & suits & (sure > believed[seen]))
+        if options.labelling.edge_margin:
+            good = good[~near_edge(ids, rows[good], columns[good], options.labelling.edge_margin)]
         seen, indices, found = seen[good], indices[good], found[good]
         classes[seen] = indices
         instances[seen] = np.where(table.thing[indices], found, 0)
@@ -203,13 +204,19 @@ def near_edge(
 ) -> NDArray[np.bool_]:
     """Whether a pixel of another segment lies within `margin` rows and columns, (M,); beyond the image is none."""
     height, width = ids.shape
+    flat = ids.ravel()
     own = ids[rows, columns]
     found = np.zeros(len(rows), dtype=np.bool_)
+    at_border = (rows < margin) | (rows >= height - margin) | (columns < margin) | (columns >= width - margin)
+    outer, inner = np.flatnonzero(at_border), np.flatnonzero(~at_border)
+    places, inner_own, near = rows[inner] * width + columns[inner], own[inner], found[inner]
     for down in range(-margin, margin + 1):
-        row = np.clip(rows + down, 0, height - 1) * width
+        row = np.clip(rows[outer] + down, 0, height - 1) * width
         for right in range(-margin, margin + 1):
             if down or right:
-                found |= ids.ravel()[row + np.clip(columns + right, 0, width - 1)] != own
+                near |= flat.take(places + (down * width + right)) != inner_own
+                found[outer] |= flat[row + np.clip(columns[outer] + right, 0, width - 1)] != own[outer]
+    found[inner] = near
     return found
 
 
@@ -253,24 +260,28 @@ def observe_cloud(
         )
     origin, points = deskew(cloud, tree, options.fixed_frame)
     base = tree.lookup(options.base_frame, options.fixed_frame, cloud.stamp).taking(origin).apply(points)
-    distance = np.hypot(points[:, 0], points[:, 1])
-    kept = (distance >= options.minimum_range) & (distance <= options.maximum_range)
+    squared = points[:, 0] ** 2 + points[:, 1] ** 2
+    kept = (squared >= options.minimum_range**2) & (squared <= options.maximum_range**2)
     if options.labelling.ego_box is not None:
         least, greatest = np.array(options.labelling.ego_box, dtype=np.float32)
-        kept &= ~((base >= least) & (base <= greatest)).all(axis=1)
-    points, heights = points[kept], base[kept, 2]
+        own = np.ones(len(base), dtype=np.bool_)
+        for axis in range(3):
+            own &= (base[:, axis] >= least[axis]) & (base[:, axis] <= greatest[axis])
+        kept &= ~own
+    chosen = np.flatnonzero(kept)
+    points, heights = points.take(chosen, axis=0), base[:, 2].take(chosen)
     if options.labelling.ground_height == "estimated":
         heights = heights_above_ground(points)
     posed = [(view, tree.lookup(view.frame, options.fixed_frame, view.stamp)) for view in views]
     classes, instances, cameras, weights = label_points(origin, points, heights, posed, labels, options)
     low, high = options.obstacle_height
     obstacle = (heights > low) | ((classes >= 0) & ~ClassTable.of(labels, options).ground[classes])
-    under = heights <= high
+    under = np.flatnonzero(heights <= high)
     return Observation(
         stamp=cloud.stamp,
         source=source,
         origin=origin,
-        points=points[under],
+        points=points.take(under, axis=0),
         heights=heights[under],
         classes=classes[under],
         instances=instances[under],
