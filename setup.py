@@ -64,6 +64,7 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "scipy",
         "torch",
         "torchvision",
         "typer",

@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, tuple[object, ...]] = {
     "evaluation": (200, 2000),
     "loader": (),
     "grid": (),
+    "grid_accuracy": (),
 }
 """Modules here, and what their `main` is given."""
 

@@ -206,7 +206,7 @@ class LabellingOptions:
         Where the ground is: the plane z = 0 of the base frame, or estimated from each cloud.
     """
 
-    buffer_scale: int = 4
+    buffer_scale: int = 8
     buffer_relative: float = 0.03
     buffer_absolute: float = 0.5
     gate_height: float = 0.25

@@ -1,0 +1,353 @@
+"""The builder with stand-ins for the grid and the tracker: what waits, what is paired, and what is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from panoptic_ros.grid import builder as module
+from panoptic_ros.grid.builder import GridBuilder
+from panoptic_ros.grid.cameras import Camera
+from panoptic_ros.grid.clouds import Cloud
+from panoptic_ros.grid.depth import DepthImage
+from panoptic_ros.grid.labelling import CameraView
+from panoptic_ros.grid.observations import Observation
+from panoptic_ros.grid.options import GridOptions, PoseOptions
+from panoptic_ros.grid.poses import Pose
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.segmentation import PanopticSegmentation
+
+LABELS = LabelSet.load("cityscapes")
+OPTIONS = GridOptions(poses=PoseOptions(wait=0.5, queue=6))
+MS = 1_000_000
+OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+CAMERA = Camera.from_info(64, 48, [40, 0, 32, 0, 40, 24, 0, 0, 1])
+ROAD, CAR = 7000, 26001
+
+
+class StandInGrid:
+    """Remembers what it is told."""
+
+    def __init__(self, options: GridOptions, labels: LabelSet, confusion: Any = None) -> None:
+        self.calls: list[tuple[str, Any]] = []
+
+    def move(self, x: float, y: float) -> None:
+        self.calls.append(("move", (x, y)))
+
+    def update(self, observation: Observation) -> None:
+        self.calls.append(("update", observation))
+
+    def advance(self, stamp: int) -> None:
+        self.calls.append(("advance", stamp))
+
+    def reset(self) -> None:
+        self.calls.append(("reset", None))
+
+    def snapshot(self, stamp: int) -> Any:
+        return SimpleNamespace(stamp=stamp)
+
+    @property
+    def updates(self) -> list[int]:
+        return [value.stamp for name, value in self.calls if name == "update"]
+
+
+class StandInTracker:
+    """Every instance has track 100 + its number."""
+
+    def __init__(self, options: GridOptions, labels: LabelSet) -> None:
+        self.resets = 0
+
+    def update(self, stamp: int, measured: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+        return tuple(measured)
+
+    def tracks_of(self, measured: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        return {(camera, instance): 100 + instance % 1000 for camera, instance in measured}
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def find_instances(observation: Observation, labels: LabelSet, options: GridOptions) -> list[tuple[int, int]]:
+    pairs = zip(observation.cameras.tolist(), observation.instances.tolist(), strict=True)
+    return sorted({pair for pair in pairs if pair[1]})
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> GridBuilder:
+    monkeypatch.setattr(module, "SemanticGrid", StandInGrid)
+    monkeypatch.setattr(module, "Tracker", StandInTracker)
+    monkeypatch.setattr(module, "find_objects", find_instances)
+    return with_frames(GridBuilder(OPTIONS, LABELS))
+
+
+def with_frames(builder: GridBuilder) -> GridBuilder:
+    builder.add_pose("base_link", "lidar", 0, Pose(np.eye(3), np.array([0, 0, 1.8])), static=True)
+    for index in range(3):
+        optical = Pose(OPTICAL, np.array([0.5, 0.1 * index, 1.5]))
+        builder.add_pose("base_link", f"optical_{index}", 0, optical, static=True)
+    return builder
+
+
+def grid_of(builder: GridBuilder) -> StandInGrid:
+    grid = builder._grid
+    assert isinstance(grid, StandInGrid)
+    return grid
+
+
+def drive(builder: GridBuilder, *milliseconds: int, at: float | None = None) -> None:
+    """Poses at 10 m/s along x, or at a place."""
+    for time in milliseconds:
+        x = time / 100 if at is None else at
+        builder.add_pose("odom", "base_link", time * MS, Pose(np.eye(3), np.array([x, 0.0, 0.0])))
+
+
+def cloud(milliseconds: int, frame: str = "lidar") -> Cloud:
+    """Ground before the vehicle, and a wall at 10 m."""
+    y, z = np.meshgrid(np.linspace(-3, 3, 13), np.linspace(-1.2, 0.2, 8))
+    wall = np.column_stack([np.full(y.size, 10.0), y.ravel(), z.ravel()])
+    x, y = np.meshgrid(np.linspace(4, 9, 12), np.linspace(-2, 2, 9))
+    ground = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, -1.8)])
+    return Cloud(milliseconds * MS, frame, np.concatenate([wall, ground]).astype(np.float32))
+
+
+def view(milliseconds: int, index: int = 0, frame: str | None = None) -> CameraView:
+    """A car in the image's upper half, above the horizon's row 24 to where the wall's foot is, and road below."""
+    ids = np.full((48, 64), ROAD, np.int32)
+    ids[:29] = CAR
+    segmentation = PanopticSegmentation.from_ids(ids, LABELS.thing_ids)
+    return CameraView(milliseconds * MS, frame or f"optical_{index}", CAMERA, segmentation, f"camera_{index}", index)
+
+
+def test_a_cloud_with_its_image_becomes_a_grid_with_tracks(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    builder.add_view(view(1000))
+    builder.add_cloud(cloud(1000))
+    (result,) = builder.process()
+    assert result.stamp == result.snapshot.stamp == 1000 * MS
+    assert result.objects == ((0, CAR),)
+    assert set(result.observation.instances.tolist()) == {0, 101}
+    names = [name for name, _ in grid_of(builder).calls]
+    assert names[:2] == ["move", "update"]
+    assert grid_of(builder).calls[0][1] == (10.0, 0.0)
+    assert builder.process() == []
+    assert not builder.dropped
+    assert builder.waiting == 0
+
+
+def test_a_cloud_waits_for_its_pose_and_is_used_when_it_comes(builder: GridBuilder) -> None:
+    drive(builder, 900)
+    builder.add_cloud(cloud(1000))
+    assert builder.process() == []
+    assert builder.waiting == 1
+    drive(builder, 1100)
+    assert [result.stamp for result in builder.process()] == [1000 * MS]
+    np.testing.assert_allclose(grid_of(builder).calls[0][1], (10.0, 0.0), err_msg="its own pose, not the latest")
+
+
+def test_without_a_pose_it_is_dropped_after_the_wait_and_counted(builder: GridBuilder) -> None:
+    drive(builder, 900)
+    builder.add_cloud(cloud(1000))
+    builder.add_cloud(cloud(1500))
+    assert builder.process() == []
+    assert builder.waiting == 2
+    builder.add_cloud(cloud(1501))
+    assert builder.process() == []
+    assert builder.dropped == {"no pose": 1}
+    assert builder.last_errors["no pose"].startswith("cloud in lidar at 1.000 s: no pose of base_link in odom")
+    assert builder.waiting == 2
+    assert grid_of(builder).calls == []
+
+
+def test_the_queue_is_bounded(builder: GridBuilder) -> None:
+    for number in range(9):
+        builder.add_cloud(cloud(1000 + number))
+    assert builder.waiting == 6
+    assert builder.dropped == {"queue full": 3}
+    drive(builder, 990, 1100)
+    assert [result.stamp // MS for result in builder.process()] == [1003, 1004, 1005, 1006, 1007, 1008]
+
+
+def test_each_camera_gives_its_nearest_image(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100, 1200)
+    for time in (930, 990, 1050):
+        builder.add_view(view(time, 0))
+    builder.add_view(view(1300 - 215, 1))  # 85 ms away
+    builder.add_view(view(850, 2))  # 150 ms: too far
+    seen: list[list[tuple[int, int]]] = []
+    original = module.observe_cloud
+
+    def spy(one: Cloud, views: Sequence[CameraView], *rest: Any) -> Observation:
+        seen.append([(chosen.index, chosen.stamp // MS) for chosen in views])
+        return original(one, views, *rest)
+
+    builder.add_cloud(cloud(1000))
+    module.observe_cloud = spy
+    try:
+        builder.finish()
+    finally:
+        module.observe_cloud = original
+    assert seen == [[(0, 990), (1, 1085)]]
+
+
+def test_a_cloud_waits_for_an_image_that_may_be_nearer(builder: GridBuilder) -> None:
+    drive(builder, *range(500, 1200, 100))
+    builder.add_view(view(800))
+    builder.add_view(view(900))  # every 100 ms: the next, at 1000, is nearer to 980
+    builder.add_cloud(cloud(980))
+    assert builder.process() == []
+    builder.add_view(view(1000))
+    (result,) = builder.process()
+    assert result.observation.classes.max() >= 0
+    builder.add_cloud(cloud(1040))  # the next would be at 1100: not nearer
+    assert len(builder.process()) == 1
+
+
+def test_a_camera_that_has_stopped_is_not_waited_for(builder: GridBuilder) -> None:
+    drive(builder, *range(500, 4000, 100))
+    builder.add_view(view(600))
+    builder.add_cloud(cloud(3500))
+    (result,) = builder.process()
+    assert (result.observation.cameras == -1).all()
+
+
+def test_a_camera_without_a_pose_does_not_stop_the_lidar(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    builder.add_view(view(1000, 0, frame="nowhere"))
+    builder.add_view(view(1000, 1))
+    builder.add_cloud(cloud(1000))
+    assert builder.process() == []  # its transform may still come
+    drive(builder, 1600)
+    (result,) = [one for one in builder.process() if one.observation.source == "lidar"]
+    assert set(result.observation.cameras.tolist()) == {-1, 1}
+    assert builder.dropped["unknown frame"] == 1
+    assert "camera camera_0 at 1.000 s: no transform names frame 'nowhere'" in builder.last_errors["unknown frame"]
+
+
+def test_a_pose_jump_drops_the_frame_and_leaves_the_grid(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000)
+    drive(builder, 1100, at=700.0)
+    drive(builder, 1200, 1300)
+    for time in (950, 1050, 1150, 1250):
+        builder.add_cloud(cloud(time))
+    assert [result.stamp // MS for result in builder.process()] == [950, 1250]
+    assert builder.dropped == {"pose jump": 2}
+    assert grid_of(builder).updates == [950 * MS, 1250 * MS]
+    assert not builder.resets
+
+
+def test_a_vehicle_that_is_elsewhere_for_good_begins_anew(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000)
+    drive(builder, 1100, 1200, at=700.0)
+    for time in (950, 1050, 1150):
+        builder.add_cloud(cloud(time))
+    builder.process()
+    assert builder.resets == {"pose jump": 1}
+    names = [name for name, _ in grid_of(builder).calls]
+    assert names == ["move", "update", "advance", "reset", "move", "update", "advance"]
+
+
+def test_a_clock_that_jumps_back_begins_anew(builder: GridBuilder) -> None:
+    drive(builder, 90_000, 90_100)
+    builder.add_cloud(cloud(90_050))
+    assert len(builder.process()) == 1
+    builder.add_cloud(cloud(90_090))
+    drive(builder, 1000, 1100)
+    builder.add_cloud(cloud(1050))
+    assert [result.stamp // MS for result in builder.process()] == [1050]
+    assert builder.resets == {"clock jumped back": 1}
+    builder.add_cloud(cloud(300))  # only late
+    assert builder.resets == {"clock jumped back": 1}
+    builder.add_cloud(cloud(9000))
+    builder.add_cloud(cloud(100))  # the clouds' own stamps tell too
+    assert builder.resets == {"clock jumped back": 2}
+
+
+def test_cameras_alone_give_contact_lines_after_the_wait(builder: GridBuilder) -> None:
+    drive(builder, *range(900, 2500, 100))
+
+    results = []
+    for time in range(1000, 2000, 100):
+        builder.add_view(view(time))
+        results += builder.process()
+    assert results
+    assert {result.observation.source for result in results} == {"contact_line"}
+    assert results[0].stamp == 1000 * MS, "the first ones waited, and are not lost"
+
+
+def test_where_clouds_come_images_only_label(builder: GridBuilder) -> None:
+    drive(builder, *range(900, 4000, 100))
+    results = []
+    for time in range(1000, 2000, 100):
+        builder.add_view(view(time))
+        builder.add_cloud(cloud(time + 20))
+        results += builder.process()
+    assert {result.observation.source for result in results} == {"lidar"}
+    for time in range(2000, 3500, 100):  # the lidar has failed
+        builder.add_view(view(time))
+        results += builder.process()
+    assert results[-1].observation.source == "contact_line"
+
+
+def test_depth_images_are_taken(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    metres = np.full((48, 64), 6.0, np.float32)
+    builder.add_depth(DepthImage(1000 * MS, "optical_0", metres, CAMERA))
+    (result,) = builder.process()
+    assert result.observation.source == "depth"
+
+
+def test_bad_input_is_counted_and_named(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    builder.add_cloud(Cloud(1000 * MS, "lidar", np.full((5, 3), np.nan, np.float32)))
+    builder.add_pose("base_link", "other", 0, Pose(np.eye(3) * 2, np.zeros(3)), static=True)
+    builder.add_depth(DepthImage(1010 * MS, "optical_0", np.zeros((48, 64), np.float32), CAMERA))
+    assert builder.process() == []
+    assert builder.dropped == {"bad input": 2, "bad transform": 1}
+    assert "transform of other in base_link: not a rotation" in builder.last_errors["bad transform"]
+    assert "depth image in optical_0 at 1.010 s: depth in optical_0: no point" in builder.last_errors["bad input"]
+    assert grid_of(builder).calls == []
+
+
+def test_an_unknown_frame_is_waited_for_and_then_dropped(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    builder.add_cloud(cloud(1000, frame="radar"))
+    assert builder.process() == []
+    drive(builder, 1501)
+    assert builder.process() == []
+    assert builder.dropped == {"unknown frame": 1}
+    assert "no transform names frame 'radar'" in builder.last_errors["unknown frame"]
+
+
+def test_what_is_older_than_all_poses_is_dropped(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1100)
+    builder.add_cloud(cloud(800))
+    assert builder.process() == []
+    assert builder.dropped == {"too old": 1}
+
+
+def test_views_do_not_pile_up(builder: GridBuilder) -> None:
+    builder.contact_line = False
+    for time in range(0, 60_000, 33):
+        drive(builder, time)
+        builder.add_view(view(time))
+        builder.process()
+    assert len(builder._cameras[0].views) <= 22  # 0.6 s and a little at 30 Hz
+
+
+def test_options_without_a_wait_for_images_still_label(builder: GridBuilder) -> None:
+    """A cloud that comes before its image, from a bag in the order of stamps."""
+    drive(builder, *range(900, 2500, 20))
+    labelled = []
+    for time in range(1000, 2000, 100):
+        builder.add_cloud(cloud(time))
+        labelled += builder.process()
+        builder.add_view(view(time + 5))
+        labelled += builder.process()
+    labelled += builder.finish()
+    lidar = [result for result in labelled if result.observation.source == "lidar"]
+    assert len(lidar) == 10
+    assert sum(bool((result.observation.cameras == 0).any()) for result in lidar) >= 9
