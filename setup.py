@@ -54,6 +54,7 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "scipy",
         "torch",
         "torchvision",
         "typer",

@@ -26,6 +26,7 @@ ROOMS = (
     "engines",
     "pipeline",
     "drawing",
+    "grid",
     "encodings",
     "messages",
     "frames",
