@@ -319,7 +319,7 @@ def _same_objects(measured: Sequence[MeasuredObject]) -> list[list[MeasuredObjec
 
 
 def _aligned(box: MeasuredObject, yaw: float) -> tuple[float, tuple[float, float], bool]:
-    """A box's yaw and sides by a track's axes: as near as quarter turns bring it, and whether they exchange the sides."""
+    """A box's yaw and sides by a track's axes, as near as quarter turns bring it, and whether they swap the sides."""
     quarters = round((yaw - box.yaw) / (np.pi / 2))
     is_turned = bool(quarters % 2)
     sides = (box.extent[1], box.extent[0]) if is_turned else (box.extent[0], box.extent[1])
