@@ -126,8 +126,8 @@ def depth_from(message: Any, camera: Camera) -> DepthImage:
     sample = np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<")
     if step < width * sample.itemsize or len(message.data) < step * height:
         raise ImageError(
-            f"a {width}x{height} {message.encoding} image has step {step} and {len(message.data)} bytes, expected a step "
-            f"of at least {width * sample.itemsize} and step x height bytes"
+            f"a {width}x{height} {message.encoding} image has step {step} and {len(message.data)} bytes, expected a "
+            f"step of at least {width * sample.itemsize} and step x height bytes"
         )
     buffer = np.frombuffer(message.data, dtype=np.uint8)
     pixels: NDArray[Any] = np.ndarray((height, width), dtype=sample, buffer=buffer, strides=(step, sample.itemsize))

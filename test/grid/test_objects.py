@@ -27,9 +27,7 @@ def turn_between(one: float, other: float) -> float:
 def test_a_car_of_which_two_sides_are_seen_is_the_box_it_is(bearing: float, distance: float, yaw: float) -> None:
     centre = (distance * np.cos(bearing), distance * np.sin(bearing))
     seen_from = distance * np.abs([np.cos(bearing - yaw), np.sin(bearing - yaw)])
-    assume(
-        seen_from[0] > CAR[0] / 2 + 0.3 and seen_from[1] > CAR[1] / 2 + 0.3
-    )  # one face alone does not show the other
+    assume(seen_from[0] > CAR[0] / 2 + 0.3 and seen_from[1] > CAR[1] / 2 + 0.3)  # so that both are seen
     (found,) = find_objects(observed((visible_points(centre, yaw, CAR), "car", 26001, 0)), LABELS, OPTIONS)
     assert found.centre == pytest.approx(FAR + np.array([*centre, -2.0 + CAR[2] / 2]), abs=0.02)
     assert found.extent == pytest.approx(CAR, abs=0.02)
