@@ -215,7 +215,7 @@ class GridHost:
             self._reports.warning("labels", f"the classes are now those of {labels.name}: the grid begins anew")
         builders = self._builders
         if builders is None:
-            from panoptic_ros.grid.builder import GridBuilder  # here, so that a stand-in needs nothing of it
+            from panoptic_ros.grid.builder import GridBuilder  # here, because a node without a grid needs none of it
 
             builders = GridBuilder
         self.statistics.begin_anew()

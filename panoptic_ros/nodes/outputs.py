@@ -17,12 +17,12 @@ from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes
-from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.segmentation import PanopticSegmentation
 
-RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC})
+RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC, *GRID_TOPICS, "grid"})
 
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

@@ -135,6 +135,14 @@ def start_grid(ros: Ros, **parameters: Any) -> GridNodeUnderTest:
     return node
 
 
+def matched(ros: Ros, node: Any, *publishers: Any) -> None:
+    """Wait until both sides know of each other: what is sent best effort before is lost."""
+    for publisher in publishers:
+        ros.connected(publisher)
+        ends = [one for one in node.subscriptions if one.topic_name == publisher.topic_name]
+        ros.until(lambda: all(one.get_publisher_count() for one in ends), publisher.topic_name)  # noqa: B023
+
+
 def header(stamp: int, frame: str) -> Any:
     return messages.make_header(TYPES, stamp, frame)
 

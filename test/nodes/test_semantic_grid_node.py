@@ -28,6 +28,7 @@ from grid_stand_in import (
     header,
     latched,
     mask,
+    matched,
     say_labels,
     start_grid,
     transforms,
@@ -54,8 +55,7 @@ class Robot:
         self.lidar = ros.publisher(PointCloud2, "/lidar/points")
         self.masks = ros.publisher(Image, "/panoptic_node/panoptic")
         self.infos = ros.publisher(CameraInfo, "/panoptic_node/camera_info")
-        for publisher in (self.static, self.tf, self.lidar, self.masks, self.infos):
-            ros.connected(publisher)
+        matched(ros, node, self.static, self.tf, self.lidar, self.masks, self.infos)
         ros.until(lambda: node.made and len(node.builder.poses) >= 2, "the static transforms")
 
     def move(self, *stamps: int) -> None:
@@ -282,7 +282,7 @@ def test_labels_are_those_that_are_said_and_a_change_begins_anew(ros: Ros) -> No
     lidar = ros.publisher(PointCloud2, "/lidar/points")
     diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
     said = ros.listen(LabelInfo, "/semantic_grid_node/label_info", latched=True)
-    ros.connected(lidar)
+    matched(ros, node, lidar)
     lidar.publish(cloud(NOW))
     ros.until(lambda: node.dropped().get("no labels yet") == 1, "the drop")
     ros.until(
@@ -307,8 +307,7 @@ def test_odometry_and_extrinsics_take_the_place_of_tf(ros: Ros, tmp_path: Path) 
     )
     node = start_grid(ros, odometry="/odom", extrinsics=str(file))
     odometry, lidar = ros.publisher(Odometry, "/odom"), ros.publisher(PointCloud2, "/lidar/points")
-    for publisher in (odometry, lidar):
-        ros.connected(publisher)
+    matched(ros, node, odometry, lidar)
     assert "/tf" not in {one.topic_name for one in node.subscriptions}
     grids = ros.listen(OccupancyGrid, "/semantic_grid_node/nav_grid", latched=True)
     for stamp in (NOW - SECOND, NOW + SECOND):
@@ -350,8 +349,7 @@ def test_extrinsics_that_are_no_rotation_are_refused(ros: Ros, tmp_path: Path) -
 def test_depth_images_come_with_the_camera_info_beside_them(ros: Ros) -> None:
     node = start_grid(ros, clouds=None, depths=["/depth/image"])
     images, infos = ros.publisher(Image, "/depth/image"), ros.publisher(CameraInfo, "/depth/camera_info")
-    for publisher in (images, infos):
-        ros.connected(publisher)
+    matched(ros, node, images, infos)
     ros.until(lambda: node.made, "the builder")
     infos.publish(camera_info(NOW))
     ros.spin(0.1)
@@ -374,8 +372,7 @@ def test_several_cameras_have_their_own_topics_and_numbers(ros: Ros) -> None:
     for index, camera in enumerate(topics):
         masks = ros.publisher(Image, f"{topics[camera]}/{names[camera]}")
         infos = ros.publisher(CameraInfo, f"{topics[camera]}/camera_info")
-        for publisher in (masks, infos):
-            ros.connected(publisher)
+        matched(ros, node, masks, infos)
         infos.publish(camera_info(NOW))
         masks.publish(mask(NOW))
         ros.until(lambda: len(node.builder.views) == index + 1, camera)  # noqa: B023
