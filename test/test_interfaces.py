@@ -197,8 +197,11 @@ def test_live_and_bag_messages_have_the_same_bytes(typestore: Typestore) -> None
         bytes(typestore.serialize_cdr(bag, name)),
         serialization.serialize_message(some_detections(make_live)),
     )
-    assert live == from_bag
-    assert typestore.deserialize_cdr(live, name).detections[1].results[0].hypothesis.class_id == "car"
+    read = typestore.deserialize_cdr(live, name)
+    # Written anew, because rclpy leaves the bytes between two fields as they happen to be.
+    assert bytes(typestore.serialize_cdr(read, name)) == from_bag
+    assert len(live) == len(from_bag)
+    assert read.detections[1].results[0].hypothesis.class_id == "car"
 
 
 def test_build_is_skipped_when_up_to_date() -> None:
