@@ -118,6 +118,7 @@ setup(
             f"panoptic-train = {TRAINING}.commands.main:main",
             f"panoptic_node = {PACKAGE}.nodes.panoptic_node:main",
             f"evaluation_node = {PACKAGE}.nodes.evaluation_node:main",
+            f"semantic_grid_node = {PACKAGE}.nodes.semantic_grid_node:main",
         ]
     },
 )

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ENCODINGS", "MAX_SIDE", "ImageError", "decompress", "to_bgr"]
+__all__ = ["ENCODINGS", "MAX_SIDE", "ImageError", "check_size", "decompress", "to_bgr"]
 
 MAX_SIDE = 16384
 """The longest side of an image that is believed; 2**28 pixels in all."""
@@ -184,7 +184,7 @@ def check(length: int, height: int, width: int, encoding: str, step: int) -> Non
     ImageError
         See `to_bgr`.
     """
-    _check_size(height, width)
+    check_size(height, width)
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         if _cv_bridge() is None:
@@ -262,7 +262,7 @@ def check_compressed(content: bytes, format: str) -> str:
         kind, (height, width) = "PNG", _png_size(content)
     else:
         raise ImageError(f"{len(content)} bytes with format {format!r} are neither JPEG nor PNG")
-    _check_size(height, width)
+    check_size(height, width)
     return kind
 
 
@@ -318,7 +318,8 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
     raise ImageError(f"truncated or corrupt JPEG of {len(content)} bytes: its end is missing")
 
 
-def _check_size(height: int, width: int) -> None:
+def check_size(height: int, width: int) -> None:
+    """Raise ImageError where an image's size is zero or absurd."""
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise ImageError(f"the image is {width}x{height}, expected 1 to {MAX_SIDE} pixels a side")
 

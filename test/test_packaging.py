@@ -209,6 +209,7 @@ def test_colcon_builds_an_ament_python_package(checkout: Path, tmp_path: Path, o
         "panoptic-train",
         "panoptic_node",
         "evaluation_node",
+        "semantic_grid_node",
         "train",
     }
     assert os.access(prefix / "lib" / "panoptic_ros" / "train", os.X_OK)

@@ -28,10 +28,11 @@ import sysconfig
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 from unittest import mock
 
 PREFIX = Path(sys.prefix)  # the wheels unpack a whole ament prefix into the environment
@@ -200,7 +201,7 @@ def generate(package: InterfacePackage, work: Path) -> None:
 
     entry_points.logger.setLevel(logging.ERROR)
     interfaces = [f"{package.folder}:msg/{path.name}" for path in package.definitions]
-    with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(entry_points, "get_entry_points", first_of_each):
+    with quiet(), mock.patch.object(entry_points, "get_entry_points", first_of_each):
         for kind, generator, library in LIBRARIES:
             try:
                 rosidl_generate(
@@ -213,6 +214,22 @@ def generate(package: InterfacePackage, work: Path) -> None:
                 )
             except Exception as error:  # each parser and template has its own errors; all mean a bad definition
                 raise BuildError(f"{package.folder / 'msg'}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow what the generators print.
+
+    empy puts a proxy in the place of stdout, once a process, and insists on finding it again for the next package.
+    """
+    with contextlib.redirect_stdout(_swallowed[-1]):
+        try:
+            yield
+        finally:
+            _swallowed.append(sys.stdout)
+
+
+_swallowed: list[TextIO] = [io.StringIO()]
 
 
 def compile_package(package: InterfacePackage, work: Path, stage: Path) -> None:

@@ -53,7 +53,7 @@ def camera_info(types: MessageTypes, header: Any, info: Any, width: int, height:
     size = (window[0] // binning[0], window[1] // binning[1])
     if not all(size):
         raise ImageError(f"camera_info says {info.width}x{info.height}, expected a size to match {width}x{height}")
-    k, p = _matrix(info, "k").copy(), _matrix(info, "p").copy()
+    k, p = matrix_of(info, "k").copy(), matrix_of(info, "p").copy()
     kept: dict[str, Any] = {}
     if (width, height) == size:
         region = {field: getattr(info.roi, field) for field in ("x_offset", "y_offset", "height", "width")}
@@ -81,15 +81,15 @@ def camera_info(types: MessageTypes, header: Any, info: Any, width: int, height:
         height=int(height),
         width=int(width),
         distortion_model=info.distortion_model,
-        d=_matrix(info, "d"),
+        d=matrix_of(info, "d"),
         k=k,
-        r=_matrix(info, "r"),
+        r=matrix_of(info, "r"),
         p=p,
         **kept,
     )
 
 
-def _matrix(info: Any, name: str) -> NDArray[np.float64]:
+def matrix_of(info: Any, name: str) -> NDArray[np.float64]:
     """A matrix of a CameraInfo, flat; ROS 1 names them in capitals."""
     values = getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
     return np.asarray(values, dtype=np.float64)

@@ -17,14 +17,14 @@ from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes
-from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.segmentation import PanopticSegmentation
 
-RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC})
+RESERVED_NAMES = frozenset({*(topic.split("/")[0] for topic in CAMERA_TOPICS), LABEL_TOPIC, *GRID_TOPICS, "grid"})
 
-_LATCHED = QoSProfile(
+LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
@@ -32,7 +32,7 @@ _LATCHED = QoSProfile(
 )
 
 
-def _create(
+def create_output(
     node: Node, types: MessageTypes, topic: str, kind: str, qos: QoSProfile, reports: Reports
 ) -> Publisher | None:
     """A publisher, or None, said once, where the message's package is not installed."""
@@ -55,7 +55,7 @@ class LabelOutput:
     def __init__(self, node: Node, types: MessageTypes, reports: Reports) -> None:
         self._node = node
         self._types = types
-        self._publisher = _create(node, types, f"~/{LABEL_TOPIC}", LABEL_TYPE, _LATCHED, reports)
+        self._publisher = create_output(node, types, f"~/{LABEL_TOPIC}", LABEL_TYPE, LATCHED, reports)
 
     def publish(self, labels: LabelSet) -> None:
         """Say what the ids mean from now on, to those who listen and those who will."""
@@ -93,7 +93,7 @@ class CameraOutputs:
         self._publishers = {
             topic: publisher
             for topic, kind in CAMERA_TOPICS.items()
-            if (publisher := _create(node, types, prefix + topic, kind, qos, reports)) is not None
+            if (publisher := create_output(node, types, prefix + topic, kind, qos, reports)) is not None
         }
 
     def wanted(self) -> frozenset[str]:

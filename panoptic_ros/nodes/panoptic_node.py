@@ -27,9 +27,14 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes, RosMessageTypes
 from panoptic_ros.nodes.camera import Camera
 from panoptic_ros.nodes.diagnostics import camera_status, make_array, model_status
+from panoptic_ros.nodes.grid_diagnostics import grid_status
+from panoptic_ros.nodes.grid_feed import Source
+from panoptic_ros.nodes.grid_host import BuilderSource, GridHost
+from panoptic_ros.nodes.grid_inputs import GridInputs
+from panoptic_ros.nodes.grid_parameters import PanopticGridSettings, read_options
 from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource, both_at_once
 from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
-from panoptic_ros.nodes.parameters import NodeParameters, Settings
+from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings, declare
 from panoptic_ros.nodes.process import run
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.nodes.statistics import Drop
@@ -57,6 +62,8 @@ class PanopticNode(LifecycleNode):
         The node's name.
     pipelines:
         Where pipelines come from; None is the class `Pipeline`.
+    builders:
+        Where builders of grids come from; None is `GridBuilder`.
     types:
         Message classes; None is what is installed.
     options:
@@ -73,6 +80,7 @@ class PanopticNode(LifecycleNode):
         name: str = "panoptic_node",
         *,
         pipelines: PipelineSource | None = None,
+        builders: BuilderSource | None = None,
         types: MessageTypes | None = None,
         **options: Any,
     ) -> None:
@@ -80,6 +88,10 @@ class PanopticNode(LifecycleNode):
         self._reports = Reports(self.get_logger())
         self._types: MessageTypes = types or RosMessageTypes()
         self._pipelines = pipelines
+        self._builders = builders
+        self._grid: GridHost | None = None
+        self._grid_inputs: GridInputs | None = None
+        self._grid_lost: dict[str, int] = {}
         self._host: ModelHost | None = None
         self._channels: list[Channel] = []
         self._label_output: LabelOutput | None = None
@@ -92,6 +104,7 @@ class PanopticNode(LifecycleNode):
         self._retry = False
         self._condition = threading.Condition()
         self._parameters_table = NodeParameters(self, self._on_settings, RESERVED_NAMES)
+        self._grid_settings = self._read_grid_settings()
         self._model_ready = self.create_guard_condition(self._collect_model)
         self._answer_change = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_request
@@ -137,12 +150,16 @@ class PanopticNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to look at frames."""
+        if self._grid is not None:
+            self._grid.start()
+            self._grid_inputs = GridInputs(self, self._types, self._grid, self._grid_settings, self._reports)
         self._worker = Worker(
             self._channels,
             self._condition,
             lambda: self._host.running if self._host else None,
             lambda: self.settings,
             self._reports,
+            self._grid,
         )
         self._worker.start()
         self._state = "active"
@@ -218,9 +235,13 @@ class PanopticNode(LifecycleNode):
 
     def _open(self) -> None:
         self._label_output = LabelOutput(self, self._types, self._reports)
-        for name, topics in self._parameters_table.cameras.items():
+        grid = self._grid_settings
+        if grid.enabled:
+            self._grid = GridHost(self, grid, read_options(grid), self._types, self._reports, self._builders)
+        for index, (name, topics) in enumerate(self._parameters_table.cameras.items()):
             camera = Camera(self, name, topics, lambda: self.settings, self._condition, self._reports)
-            self._channels.append(Channel(camera, CameraOutputs(self, name, self._types, self._reports)))
+            source = Source(camera.image_topic, camera.info_topic, grid.rectified, name, index)
+            self._channels.append(Channel(camera, CameraOutputs(self, name, self._types, self._reports), source))
             # For once, so that wrong QoS overrides are refused now and not when the first listener comes.
             camera.subscribe()
             camera.want_info(True)
@@ -234,6 +255,10 @@ class PanopticNode(LifecycleNode):
         if self._label_output is not None:
             self._label_output.close()
             self._label_output = None
+        if self._grid is not None:
+            self._grid.close()
+            self._grid = None
+            self._grid_lost.clear()
         if self._host is not None:
             self._host.close(timeout=0.0)
             self._host = None
@@ -246,6 +271,11 @@ class PanopticNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._grid_inputs is not None:
+            self._grid_inputs.close()
+            self._grid_inputs = None
+        if self._grid is not None:
+            self._grid.stop()
 
     # --- models and parameters
 
@@ -324,9 +354,18 @@ class PanopticNode(LifecycleNode):
             self.set_parameters_atomically([model, weights])
             self._rolling_back = False
 
+    def _read_grid_settings(self) -> PanopticGridSettings:
+        errors: list[str] = []
+        values = declare(self, "grid.", PanopticGridSettings, PanopticGridSettings(), errors)
+        if errors:
+            raise ParameterError("\n".join(errors))
+        return PanopticGridSettings(**values)
+
     def _announce(self, labels: LabelSet) -> None:
         if self._state == "active" and self._label_output is not None:
             self._label_output.publish(labels)
+            if self._grid is not None:
+                self._grid.set_labels(labels)
 
     def _report_unknown(self) -> None:
         for sentence in self._parameters_table.unknown():
@@ -344,10 +383,10 @@ class PanopticNode(LifecycleNode):
             return
         for camera, outputs in ((channel.camera, channel.outputs) for channel in self._channels):
             wanted = outputs.wanted()
-            if wanted or not self.settings.lazy:
+            if wanted or not self.settings.lazy or self._grid is not None:
                 if not camera.subscribed:
                     camera.subscribe()
-                camera.want_info("camera_info" in wanted)
+                camera.want_info("camera_info" in wanted or self._grid is not None)
             elif camera.subscribed:
                 camera.unsubscribe()
             self._silences[camera.name] = camera.watch()
@@ -359,6 +398,9 @@ class PanopticNode(LifecycleNode):
             lost = self._lost.setdefault(camera.name, {})
             statuses.append(camera_status(name, camera, self._silences.get(camera.name, ""), lost))
             lost.update(camera.statistics.summary().dropped)
+        if self._grid is not None:
+            silences = self._grid_inputs.watch(self.settings.silence_timeout) if self._grid_inputs else []
+            statuses.append(grid_status(name, self._grid, silences, self._grid_lost))
         self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))
 
 

@@ -71,7 +71,7 @@ class Summary:
     silence: float
 
 
-class _Window:
+class Window:
     """Values of the last `WINDOW` seconds."""
 
     def __init__(self) -> None:
@@ -118,12 +118,12 @@ class CameraStatistics:
         self._processed = 0
         self._dropped: Counter[Drop] = Counter()
         self._last = clock()
-        self._arrivals = _Window()
-        self._outputs = _Window()
-        self._arrival_age = _Window()
-        self._output_age = _Window()
-        self._processing = _Window()
-        self._own = _Window()
+        self._arrivals = Window()
+        self._outputs = Window()
+        self._arrival_age = Window()
+        self._output_age = Window()
+        self._processing = Window()
+        self._own = Window()
 
     def received(self, age: float | None) -> None:
         """A frame arrived, `age` seconds after its stamp (None: its stamp tells nothing)."""

@@ -70,6 +70,21 @@ def explain_silence(node: Node, topic: str, expected: str, qos: QoSProfile) -> s
     )
 
 
+def why_quiet(node: Node, topic: str, expected: str, qos: QoSProfile) -> str:
+    """Why no message of type `expected` may have come on any topic, in a sentence."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return "nobody publishes it"
+    fitting = [info for info in publishers if info.topic_type == expected]
+    if not fitting:
+        types = ", ".join(sorted({info.topic_type for info in publishers}))
+        return f"it is published as {types}, but this node expects {expected}"
+    mismatches = incompatibilities(node, topic, qos)
+    if len(mismatches) == len(fitting):
+        return mismatches[0]
+    return f"{', '.join(sorted({_name(info) for info in fitting}))} publishes it, but nothing arrives"
+
+
 def _name(info: TopicEndpointInfo) -> str:
     namespace = info.node_namespace.rstrip("/")
     return f"{namespace}/{info.node_name}"

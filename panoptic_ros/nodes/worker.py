@@ -19,6 +19,8 @@ from sensor_msgs.msg import CameraInfo
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.messages import image_to_bgr
 from panoptic_ros.nodes.camera import Camera, WaitingImage
+from panoptic_ros.nodes.grid_feed import Source
+from panoptic_ros.nodes.grid_host import GridHost
 from panoptic_ros.nodes.model_host import Running
 from panoptic_ros.nodes.outputs import CameraOutputs
 from panoptic_ros.nodes.parameters import Settings
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A camera and where its results go."""
+    """A camera and where its results go; `source` is what the grid calls it."""
 
     camera: Camera
     outputs: CameraOutputs
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Worker:
         Gives the settings of this moment; likewise.
     reports:
         Where troubles are said.
+    grid:
+        Takes the results of channels that have a source, or None.
     """
 
     def __init__(
@@ -74,12 +79,14 @@ class Worker:
         running: Callable[[], Running | None],
         settings: Callable[[], Settings],
         reports: Reports,
+        grid: GridHost | None = None,
     ) -> None:
         self._channels = tuple(channels)
         self._condition = condition
         self._running = running
         self._settings = settings
         self._reports = reports
+        self._grid = grid
         self._stopping = False
         self._next = 0  # the channel whose turn it is to come first
         self._limit: tuple[Pipeline, int] | None = None  # the batch that a pipeline's memory was found to allow
@@ -210,7 +217,8 @@ class Worker:
         started = time.perf_counter()
         camera, outputs = job.channel.camera, job.channel.outputs
         try:
-            info = self._info(job) if "camera_info" in job.wanted else None
+            info = self._info(job) if "camera_info" in job.wanted or self._grid is not None else None
+            self._give_to_grid(job, segmentation, info)
             outputs.publish(
                 job.wanted,
                 job.frame.message.header,
@@ -228,6 +236,14 @@ class Worker:
             return
         ended = time.perf_counter()
         camera.statistics.processed(camera.age(job.frame.stamp), ended - job.started, job.own + ended - started)
+
+    def _give_to_grid(self, job: _Job, segmentation: PanopticSegmentation, info: CameraInfo | None) -> None:
+        source = job.channel.source
+        if self._grid is None or source is None:
+            return
+        if info is not None:
+            self._grid.take_info(source, info)
+        self._grid.take_view(source, job.frame.message.header, segmentation)
 
     def _info(self, job: _Job) -> CameraInfo | None:
         """The frame's CameraInfo, or None where there is none, which is said."""

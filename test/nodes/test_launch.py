@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC
 
 SHARE = Path(__file__).parents[2]
 LAUNCH = SHARE / "launch"
@@ -29,6 +33,24 @@ ARGUMENTS = {
     },
     "cameras": {"cameras_file"},
     "bag": {"bag", "rate", "loop", "delay"},
+    "grid": {
+        "cameras",
+        "clouds",
+        "depths",
+        "options",
+        "fixed_frame",
+        "base_frame",
+        "confusion",
+        "predictions",
+        "labels",
+        "odometry",
+        "extrinsics",
+        "params_file",
+        "namespace",
+        "rviz",
+        "use_sim_time",
+        "log_level",
+    },
     "evaluation": {
         "cameras",
         "predictions",
@@ -62,8 +84,42 @@ def test_arguments_are_declared_with_a_description(name: str) -> None:
 
 
 def test_the_files_that_launch_files_name_are_there() -> None:
-    for path in ("fastdds.xml", "panoptic_node.yaml", "cameras.yaml", "rviz/panoptic.rviz"):
+    files = ("fastdds.xml", "panoptic_node.yaml", "cameras.yaml", "semantic_grid_node.yaml")
+    for path in (*files, "rviz/panoptic.rviz", "rviz/grid.rviz"):
         assert (SHARE / "config" / path).is_file()
+
+
+def test_the_views_show_topics_that_there_are() -> None:
+    names = {"panoptic_node": CAMERA_TOPICS, "semantic_grid_node": GRID_TOPICS}
+    for view in ("panoptic", "grid"):
+        displays = yaml.safe_load((SHARE / "config" / "rviz" / f"{view}.rviz").read_text())["Visualization Manager"]
+        topics = [display["Topic"]["Value"].split("/") for display in displays["Displays"]]
+        assert topics
+        assert all(topic in names[node] for _, node, topic in topics)
+
+
+@pytest.mark.parametrize("name", ["static_layer", "obstacle_layer", "semantic_layer"])
+def test_nav2_listens_to_what_is_published_and_knows_its_classes(name: str) -> None:
+    content = yaml.safe_load((SHARE / "config" / "nav2" / f"{name}.yaml").read_text(encoding="utf-8"))
+    costmap = content["local_costmap"]["local_costmap"]["ros__parameters"]
+    layer = costmap[costmap["plugins"][0]]
+    assert all(plugin in costmap for plugin in costmap["plugins"])
+    sources = [layer[source] for source in layer.get("observation_sources", "").split()] or [layer]
+    topics = {key: value for source in sources for key, value in source.items() if key.endswith("topic")}
+    ours = {
+        "map_topic": {f"/semantic_grid_node/{topic}" for topic in GRID_TOPICS},
+        "topic": {f"/semantic_grid_node/{topic}" for topic in GRID_TOPICS},
+        "segmentation_topic": {f"/panoptic_node/{topic}" for topic in CAMERA_TOPICS},
+        "confidence_topic": {f"/panoptic_node/{topic}" for topic in CAMERA_TOPICS},
+        "labels_topic": {f"/panoptic_node/{LABEL_TOPIC}"},
+    }
+    assert topics
+    for key, topic in topics.items():
+        assert topic in ours.get(key, {topic}), key
+    labels = {label.name for label in LabelSet.load("cityscapes").labels}
+    for source in sources:
+        for kind in source.get("class_types", ()):
+            assert set(source[kind]["classes"]) <= labels
 
 
 def evaluate(name: str, **arguments: str) -> tuple[list[Any], dict[str, str]]:
@@ -154,4 +210,17 @@ def test_evaluation_launch_starts_the_node_with_what_was_given() -> None:
     given = {text_of(key): value for key, value in given.items()}
     assert set(given) == {"cameras", "tolerance", "out", "use_sim_time"}
     assert given["tolerance"] == 0.02
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(SHARE / "config" / "fastdds.xml")
+
+
+def test_grid_launch_starts_the_node_with_what_was_given() -> None:
+    (node, rviz), environment = evaluate(
+        "grid", clouds="/front/points, /rear/points", odometry="/odom", namespace="robot"
+    )
+    file, given = parameters_of(node)
+    assert node.node_executable == "semantic_grid_node"
+    assert file == str(SHARE / "config" / "semantic_grid_node.yaml")
+    assert set(given) == {"clouds", "odometry", "use_sim_time"}
+    assert given["odometry"].value == "/odom"
+    assert rviz.condition is not None
     assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == str(SHARE / "config" / "fastdds.xml")

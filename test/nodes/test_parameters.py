@@ -9,15 +9,27 @@ from node_harness import FakeSource, Ros
 from rclpy.parameter import Parameter
 
 from panoptic_ros.models.options import DecodeOptions
+from panoptic_ros.nodes.grid_parameters import GridNodeSettings, PanopticGridSettings
 from panoptic_ros.nodes.parameters import ParameterError, Settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-def test_the_yaml_file_holds_every_parameter_with_its_default_and_description() -> None:
-    path = CONFIG / "panoptic_node.yaml"
+@pytest.mark.parametrize(
+    ("name", "section", "kind"),
+    [
+        ("panoptic_node", "", Settings),
+        ("panoptic_node", "grid", PanopticGridSettings),
+        ("semantic_grid_node", "", GridNodeSettings),
+    ],
+)
+def test_the_yaml_file_holds_every_parameter_with_its_default_and_description(
+    name: str, section: str, kind: type
+) -> None:
+    path = CONFIG / f"{name}.yaml"
     given = yaml.safe_load(path.read_text(encoding="utf-8"))["/**"]["ros__parameters"]
-    table = dataclasses.fields(Settings)
+    given = given[section] if section else {key: value for key, value in given.items() if key != "grid"}
+    table = dataclasses.fields(kind)
     assert list(given) == [field.name for field in table]
     for field in table:
         value = given[field.name]

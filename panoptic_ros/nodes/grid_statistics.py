@@ -1,0 +1,122 @@
+"""What the grid's inputs went through, over the last seconds: counts, drops by reason, ages and times.  Free of ROS."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from panoptic_ros.nodes.statistics import Spread, Window
+
+
+@dataclass(frozen=True, slots=True)
+class GridSummary:
+    """Counts since the start, and rates and times over the last `WINDOW` seconds.
+
+    Attributes
+    ----------
+    received:
+        Messages by topic.
+    dropped:
+        Inputs that did not become part of the grid, by reason.
+    results:
+        Observations that did.
+    rate:
+        Of the results, a second.
+    age:
+        Seconds between a result's stamp and the end of its publishing; None where that cannot be told.
+    processing:
+        Seconds that a look at the inputs took until all its results were published.
+    objects:
+        How many were tracked in the last result.
+    silences:
+        Seconds since the last message, by topic.
+    """
+
+    received: dict[str, int]
+    dropped: dict[str, int]
+    results: int
+    rate: float
+    age: Spread | None
+    processing: Spread | None
+    objects: int
+    silences: dict[str, float]
+
+
+class GridStatistics:
+    """Counts and times; safe to use from several threads.
+
+    Parameters
+    ----------
+    clock:
+        Steady seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._received: Counter[str] = Counter()
+        self._last: dict[str, float] = {}
+        self._dropped: Counter[str] = Counter()
+        self._built: dict[str, int] = {}
+        self._before: Counter[str] = Counter()
+        self._results = self._objects = 0
+        self._outputs, self._ages, self._times = Window(), Window(), Window()
+
+    def listen(self, topic: str) -> None:
+        """Silence of a topic counts from here."""
+        with self._lock:
+            self._last[topic] = self._clock()
+
+    def received(self, topic: str) -> None:
+        """A message came."""
+        with self._lock:
+            self._received[topic] += 1
+            self._last[topic] = self._clock()
+
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """An input will not become part of the grid."""
+        with self._lock:
+            self._dropped[reason] += count
+
+    def built(self, dropped: dict[str, int]) -> None:
+        """What the builder at work has dropped, in all its time."""
+        with self._lock:
+            self._built = dict(dropped)
+
+    def begin_anew(self) -> None:
+        """Another builder takes over, which counts from 0."""
+        with self._lock:
+            self._before.update(self._built)
+            self._built = {}
+
+    def result(self, age: float | None, objects: int) -> None:
+        """A result was published, `age` seconds after its stamp."""
+        with self._lock:
+            now = self._clock()
+            self._results += 1
+            self._objects = objects
+            self._outputs.add(now, 0.0)
+            if age is not None:
+                self._ages.add(now, age)
+
+    def processed(self, seconds: float) -> None:
+        """A look at the inputs that had results took so long."""
+        with self._lock:
+            self._times.add(self._clock(), seconds)
+
+    def summary(self) -> GridSummary:
+        with self._lock:
+            now = self._clock()
+            return GridSummary(
+                received=dict(self._received),
+                dropped=dict(self._dropped + self._before + Counter(self._built)),
+                results=self._results,
+                rate=self._outputs.rate(now),
+                age=self._ages.spread(now),
+                processing=self._times.spread(now),
+                objects=self._objects,
+                silences={topic: now - last for topic, last in self._last.items()},
+            )
