@@ -12,6 +12,10 @@ without the other.
   (p - truth)², in [0, 2] (Brier 1950); expected calibration error of the most probable class in 15 bins (Guo et al.
   2017).  Of occupancy the same for P(occupied), with the Brier score in [0, 1].
 
+A grid keeps the classes of the ground and those of what stands on it apart, so a cell that is wrongly free has all its
+classes wrong, however sure it was of the ground.  Calibration is therefore given twice: over all cells with a class,
+and over those whose kind, ground or obstacle, is right, which is what the fusion of labels alone is to blame for.
+
 A probability below `FLOOR` counts as that in the negative log-likelihood: one cell that was ruled out must not make it
 infinite.
 """
@@ -87,8 +91,8 @@ class CellResult:
         Of P(occupied).
     mean_iou, macro_accuracy, accuracy:
         Of the classes.
-    classes:
-        Of the classes' posterior.
+    classes, classes_of_kind:
+        Of the classes' posterior, over all cells and over those whose kind is right.
     per_class:
         The classes that occur, by their ids.
     """
@@ -107,6 +111,7 @@ class CellResult:
     macro_accuracy: float | None
     accuracy: float | None
     classes: ProbabilityScore | None
+    classes_of_kind: ProbabilityScore | None
     per_class: tuple[CellClass, ...]
 
 
@@ -171,6 +176,13 @@ class Probabilities:
 class CellMetrics:
     """Counts cells, moment by moment.
 
+    Parameters
+    ----------
+    labels:
+        The classes.
+    ground:
+        (C,) bool, which of them lie flat.
+
     Attributes
     ----------
     states:
@@ -179,11 +191,12 @@ class CellMetrics:
         (C + 1, C + 1) int64, rows by the true class and columns by the grid's; the first of each is of cells without.
     """
 
-    def __init__(self, labels: LabelSet) -> None:
+    def __init__(self, labels: LabelSet, ground: NDArray[np.bool_]) -> None:
         self.labels = labels
+        self._ground = ground
         self.states = np.zeros((2, 3), dtype=np.int64)
         self.confusion = np.zeros((len(labels) + 1, len(labels) + 1), dtype=np.int64)
-        self._occupancy, self._classes = Probabilities(), Probabilities()
+        self._occupancy, self._classes, self._of_kind = Probabilities(), Probabilities(), Probabilities()
 
     def update(
         self,
@@ -240,7 +253,11 @@ class CellMetrics:
         told = posterior.astype(np.float64)
         of_truth = told[np.arange(len(told)), true_class]
         brier = np.square(told).sum(axis=1) - 2 * of_truth + 1
-        self._classes.add(of_truth, brier, told.max(axis=1), told.argmax(axis=1) == true_class)
+        best = told.argmax(axis=1)
+        scores = (of_truth, brier, told[np.arange(len(told)), best], best == true_class)
+        self._classes.add(*scores)
+        same = self._ground[best] == self._ground[true_class]
+        self._of_kind.add(scores[0][same], scores[1][same], scores[2][same], scores[3][same])
 
     def merge(self, other: CellMetrics) -> None:
         """Add the cells of other moments."""
@@ -248,6 +265,7 @@ class CellMetrics:
         self.confusion += other.confusion
         self._occupancy.merge(other._occupancy)
         self._classes.merge(other._classes)
+        self._of_kind.merge(other._of_kind)
 
     def result(self) -> CellResult:
         """The quality over all moments so far."""
@@ -289,6 +307,7 @@ class CellMetrics:
             macro_accuracy=sum(accuracies) / len(accuracies) if accuracies else None,
             accuracy=_share(right.sum(), counts.sum()),
             classes=self._classes.result(),
+            classes_of_kind=self._of_kind.result(),
             per_class=per_class,
         )
 

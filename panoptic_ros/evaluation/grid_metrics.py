@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from panoptic_ros.evaluation.grid_cells import CellMetrics, CellResult
 from panoptic_ros.evaluation.grid_objects import ObjectMetrics, ObjectResult
 from panoptic_ros.evaluation.grid_truth import GridTruth
@@ -39,11 +42,13 @@ class GridMetrics:
     ----------
     labels:
         The classes of both grid and truth.
+    ground:
+        (C,) bool, which of them lie flat.
     """
 
-    def __init__(self, labels: LabelSet) -> None:
+    def __init__(self, labels: LabelSet, ground: NDArray[np.bool_]) -> None:
         self.labels = labels
-        self.cells = CellMetrics(labels)
+        self.cells = CellMetrics(labels, ground)
         self.objects = ObjectMetrics(labels)
         self._names = ImageNames()
 

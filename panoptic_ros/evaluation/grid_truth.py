@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.evaluation.overlaps import EvaluationError
+from panoptic_ros.label_mapping import LabelMapping
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import nanoseconds
 from panoptic_ros.segmentation import INSTANCE_DIVISOR
@@ -146,13 +147,21 @@ class GridTruthReader:
         The frame of the truths that it makes: the grid's.
     pose:
         ``pose(target, source, stamp)`` looks up how `source` lies in `target`.
+    mapping:
+        What makes the ids in the bag to those of `labels`, if they are others.
     """
 
-    def __init__(self, labels: LabelSet, frame: str, pose: Callable[[str, str, int], Pose]) -> None:
-        self._labels = labels
-        self._index = {label.id: index for index, label in enumerate(labels.labels)}
+    def __init__(
+        self,
+        labels: LabelSet,
+        frame: str,
+        pose: Callable[[str, str, int], Pose],
+        mapping: LabelMapping | None = None,
+    ) -> None:
         self._indices = np.full(256, -1, dtype=np.int16)
         self._indices[labels.class_ids] = np.arange(len(labels), dtype=np.int16)
+        if mapping is not None:
+            self._indices = self._indices[mapping.table]
         self._frame = frame
         self._pose = pose
         self._parts: dict[int, dict[str, Any]] = {}
@@ -213,8 +222,8 @@ class GridTruthReader:
             yaws = yaws + np.arctan2(pose.rotation[1, 0], pose.rotation[0, 0])
         made = []
         for row, centre, velocity, yaw in zip(table, centres, velocities, yaws, strict=True):
-            index = self._index.get(int(row["label"]))
-            if index is not None:
+            index = int(self._indices[min(int(row["label"]), 255)])
+            if index >= 0:
                 id_ = int(row["label"]) * INSTANCE_DIVISOR + int(row["instance"])
                 extent = (float(row["length"]), float(row["width"]), float(row["height"]))
                 visible = max((seen.get(id_, 0) for seen in self._visible.values()), default=None)

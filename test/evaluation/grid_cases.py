@@ -14,6 +14,7 @@ ROAD, SIDEWALK, BUILDING, PERSON, CAR = (
     [label.name for label in CITYSCAPES.labels].index(name)
     for name in ("road", "sidewalk", "building", "person", "car")
 )
+GROUND = np.array([label.name in ("road", "sidewalk", "terrain") for label in CITYSCAPES.labels])
 SECOND = 1_000_000_000
 
 

@@ -11,6 +11,7 @@ from grid_cases import (
     BUILDING,
     CAR,
     CITYSCAPES,
+    GROUND,
     PERSON,
     ROAD,
     SECOND,
@@ -31,7 +32,7 @@ from panoptic_ros.evaluation.overlaps import EvaluationError
 def literal_cells(pairs: list[tuple[Snapshot, GridTruth]]) -> dict[str, float]:
     """The definitions, cell after cell, by the cells' centres."""
     known = observed = classed = right = false_free = 0
-    states, binary, most, nll, brier = [], [], [], [], []
+    states, binary, most, nll, brier, kind = [], [], [], [], [], []
     by_class: dict[int, list[tuple[int, int]]] = {}
     for grid, truth in pairs:
         for row, column in itertools.product(*map(range, grid.occupied.shape)):
@@ -63,6 +64,7 @@ def literal_cells(pairs: list[tuple[Snapshot, GridTruth]]) -> dict[str, float]:
             nll.append(-math.log(max(p[true], FLOOR)))
             brier.append(sum((p[c] - (c == true)) ** 2 for c in range(len(p))))
             most.append((float(p.max()), int(p.argmax()) == true))
+            kind.append(GROUND[true] == GROUND[int(p.argmax())])
 
     def ece(values: list[tuple[float, bool]]) -> float:
         total = 0.0
@@ -92,6 +94,10 @@ def literal_cells(pairs: list[tuple[Snapshot, GridTruth]]) -> dict[str, float]:
         "classes.nll": float(np.mean(nll)),
         "classes.brier": float(np.mean(brier)),
         "classes.ece": ece(most),
+        "classes_of_kind.nll": float(np.mean([v for v, same in zip(nll, kind, strict=True) if same])),
+        "classes_of_kind.brier": float(np.mean([v for v, same in zip(brier, kind, strict=True) if same])),
+        "classes_of_kind.ece": ece([v for v, same in zip(most, kind, strict=True) if same]),
+        "classes_of_kind.cells": sum(kind),
         "occupancy.nll": float(np.mean([-math.log(max(p if o else 1 - p, FLOOR)) for p, o in binary])),
         "occupancy.brier": float(np.mean([(p - o) ** 2 for p, o in binary])),
         "occupancy.ece": ece(binary),
@@ -102,7 +108,7 @@ def literal_cells(pairs: list[tuple[Snapshot, GridTruth]]) -> dict[str, float]:
 def test_cells_are_counted_as_they_are_defined(resolution: float, origin: tuple[float, float]) -> None:
     generator = np.random.default_rng(1)
     pairs = [(random_snapshot(generator, 24, origin, resolution), random_truth(generator)) for _ in range(3)]
-    metrics = GridMetrics(CITYSCAPES)
+    metrics = GridMetrics(CITYSCAPES, GROUND)
     for index, (grid, truth) in enumerate(pairs):
         metrics.update(str(index), grid, (), truth)  # type: ignore[arg-type]
     result = metrics.result()
@@ -132,7 +138,7 @@ def test_moments_merge_in_any_grouping() -> None:
     for index in range(4):
         grid, truth = random_snapshot(generator), random_truth(generator, objects=objects)
         moments.append((str(index), grid, [Track(7, CAR, np.array([3.5, 0.2 * index, 0.0]))], truth))
-    whole, first, second = (GridMetrics(CITYSCAPES) for _ in range(3))
+    whole, first, second = (GridMetrics(CITYSCAPES, GROUND) for _ in range(3))
     for index, moment in enumerate(moments):
         whole.update(*moment)  # type: ignore[arg-type]
         (first if index < 2 else second).update(*moment)  # type: ignore[arg-type]
@@ -153,7 +159,7 @@ def test_a_perfect_grid_and_an_empty_one() -> None:
     np.put_along_axis(table, np.maximum(truth.classes, 0).astype(int)[..., None], 1.0, axis=2)
     occupancy = np.where(truth.occupied < 0, np.nan, truth.occupied / 100).astype(np.float32)
     grid = Snapshot(0, "odom", 0.25, (2.0, -3.0), occupancy, truth.occupied, truth.classes, table)
-    metrics = GridMetrics(CITYSCAPES)
+    metrics = GridMetrics(CITYSCAPES, GROUND)
     metrics.update("perfect", grid, (), truth)  # type: ignore[arg-type]
     cells = metrics.result().cells
     assert (cells.coverage, cells.occupied_iou, cells.free_iou, cells.mean_iou, cells.false_free) == (1, 1, 1, 1, 0)
@@ -165,7 +171,7 @@ def test_a_perfect_grid_and_an_empty_one() -> None:
     unknown = np.full((24, 24), -1)
     nothing = np.full((24, 24), np.nan, np.float32)
     empty = Snapshot(0, "odom", 0.25, (2.0, -3.0), nothing, unknown.astype("i1"), unknown.astype("i2"), table)
-    metrics = GridMetrics(CITYSCAPES)
+    metrics = GridMetrics(CITYSCAPES, GROUND)
     metrics.update("empty", empty, (), truth)  # type: ignore[arg-type]
     cells = metrics.result().cells
     assert (cells.coverage, cells.class_coverage, cells.mean_iou, cells.classes) == (0, 0, None, None)
@@ -175,7 +181,7 @@ def test_a_perfect_grid_and_an_empty_one() -> None:
 def test_a_uniform_posterior_has_the_entropy_of_its_classes() -> None:
     """Every class equally probable: NLL ln C, Brier 1 - 1/C, and the error is how often the first is not true."""
     count = len(CITYSCAPES)
-    metrics = CellMetrics(CITYSCAPES)
+    metrics = CellMetrics(CITYSCAPES, GROUND)
     true = np.arange(count, dtype=np.int16)
     metrics.update_posterior(np.full((count, count), 1 / count, np.float32), true)
     score = metrics.result().classes
@@ -191,7 +197,7 @@ def test_a_grid_in_another_frame_is_refused() -> None:
     grid, truth = random_snapshot(generator), random_truth(generator)
     grid.frame = "map"
     with pytest.raises(EvaluationError, match="the grid is in 'map', its truth in 'odom'"):
-        GridMetrics(CITYSCAPES).update("one", grid, (), truth)  # type: ignore[arg-type]
+        GridMetrics(CITYSCAPES, GROUND).update("one", grid, (), truth)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -249,7 +255,7 @@ def test_objects_outside_of_either_window_do_not_count() -> None:
     grid = random_snapshot(generator)  # 6 m from (2, -3); the truth 7.5 x 5 m from (1, -2.5)
     outside = (thing(1, BUILDING, 1.5, 0.0), thing(2, ROAD, 8.2, 0.0))
     truth = random_truth(generator, objects=(*outside, thing(3, CAR, 5.0, 0.0)))
-    metrics = GridMetrics(CITYSCAPES)
+    metrics = GridMetrics(CITYSCAPES, GROUND)
     metrics.update("one", grid, [Track(1, CAR, np.array([5.0, -2.8, 0.0]))], truth)  # type: ignore[arg-type, list-item]
     score = metrics.result().objects.all
     assert (score.truths, score.objects) == (1, 0)
