@@ -180,9 +180,9 @@ class GridTruthReader:
         """The stamps of the moments of which every message is there, the earliest first."""
         return sorted(stamp for stamp, parts in self._parts.items() if len(parts) == len(GRID_TRUTHS))
 
-    def incomplete(self) -> int:
-        """How many moments wait for messages."""
-        return sum(len(parts) < len(GRID_TRUTHS) for parts in self._parts.values())
+    def forget(self, stamp: int) -> None:
+        """Leave out a moment."""
+        del self._parts[stamp]
 
     def make(self, stamp: int) -> GridTruth:
         """The truth of a moment that is `complete`; it is forgotten here.
@@ -207,8 +207,7 @@ class GridTruthReader:
         ):
             raise EvaluationError(f"{SEMANTIC}: its cells are not those of {OCCUPANCY}")
         classes = np.where(semantic >= 0, self._indices[semantic.astype(np.uint8)], np.int16(-1))
-        # float32 in the message: 0.2 is 0.2 again, so that cell edges of two grids meet.
-        resolution = float(np.format_float_positional(np.float32(info.resolution)))
+        resolution = float(f"{info.resolution:.7g}")  # float32 in the message: 0.2 is 0.2 again, as it is in a grid
         return GridTruth(stamp, self._frame, resolution, origin, occupied, classes, self._objects(states, pose))
 
     def _objects(self, message: Any, pose: Pose | None) -> tuple[TrueObject, ...]:
