@@ -27,7 +27,7 @@ from panoptic_ros.evaluation.grid_document import DOCUMENT, grid_document, print
 from panoptic_ros.evaluation.grid_pictures import truth_beside_grid
 from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.recorded_cameras import RecordedCamera
-from panoptic_ros.recorded_grid import find_grid_topics
+from panoptic_ros.recorded_grid import find_grid_topics, grid_camera
 
 LABELS = ("predictions", "truth")
 CELLS = ("truth", "config")
@@ -84,7 +84,8 @@ def evaluate_grid_of_bag(
     if network is not None and wanted.labels_from == "truth":
         raise typer.BadParameter("expected either --model or --grid-labels truth")
     labels_from = "model" if network else wanted.labels_from
-    topics = find_grid_topics(bag, _label_topics(bag, cameras, labels_from))
+    sources = _label_topics(bag, cameras, labels_from)
+    topics = find_grid_topics(bag, [grid_camera(bag, name, topic) for name, topic in sources.items()])
     inputs = choose_inputs(wanted.inputs, topics)
     true_labels = recorded_labels(bag, [camera.truth for camera in cameras], wanted.label_set)
     described: ModelDescription | None = None

@@ -12,14 +12,13 @@ import typer
 from panoptic_ros.evaluation.bag import confidence_of
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import image_to_bgr, segmentation_from_messages
-from panoptic_ros.recorded_grid import INPUTS, GridCamera, GridTopics
+from panoptic_ros.recorded_grid import INPUTS, FedGrid, GridCamera, GridTopics, Segment
 from panoptic_ros.recorded_grid.topics import CAMERA
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
     from panoptic_ros.grid.options import GridOptions
     from panoptic_ros.pipeline import Pipeline
-    from panoptic_ros.recorded_grid.feed import FedGrid, Segment
 
 GRID_CONFIG = "semantic_grid"
 
@@ -72,7 +71,6 @@ def make_grids(
     from panoptic_ros.grid.builder import GridBuilder
     from panoptic_ros.grid.classes import load_confusion
     from panoptic_ros.grid.extrinsics import load_extrinsics
-    from panoptic_ros.recorded_grid.feed import FedGrid
 
     confusion = load_confusion(options.classes.confusion, labels) if options.classes.confusion else None
     made = []

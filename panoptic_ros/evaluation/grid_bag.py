@@ -18,9 +18,8 @@ from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.recorded_cameras import TRUTH
 from panoptic_ros.grid.poses import NotYetError, PoseError, PoseTree
 from panoptic_ros.messages.grid import transforms_from
-from panoptic_ros.recorded_grid import GridFeed, GridTopics, merged_messages
-from panoptic_ros.recorded_grid.feed import STATIC, FedGrid, Segment
-from panoptic_ros.recorded_grid.topics import CLOUD
+from panoptic_ros.recorded_grid import FedGrid, GridFeed, GridTopics, Segment, merged_messages
+from panoptic_ros.recorded_grid.topics import CLOUD, STATIC
 
 if TYPE_CHECKING:
     from panoptic_ros.grid.builder import GridResult

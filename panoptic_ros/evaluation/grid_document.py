@@ -42,6 +42,12 @@ CELL_ROWS: tuple[tuple[str, Callable[[CellResult], float | None]], ...] = (
 )
 """Shares of the cells' result with their names in the table."""
 
+PROBABILITY_ROWS: tuple[tuple[str, Callable[[CellResult], ProbabilityScore | None]], ...] = (
+    ("P(occupied)", lambda cells: cells.occupancy),
+    ("P(class)", lambda cells: cells.classes),
+    ("P(class), kind right", lambda cells: cells.classes_of_kind),
+)
+
 OBJECT_ROWS: tuple[tuple[str, Callable[[ObjectScore], float | None], int], ...] = (
     ("objects: recall (%)", lambda score: None if score.recall is None else 100 * score.recall, 1),
     ("objects: precision (%)", lambda score: None if score.precision is None else 100 * score.precision, 1),
@@ -141,11 +147,7 @@ def print_grids(evaluation: GridEvaluation, bag: Path, labels_from: str, console
     table = _table("cells (%)", *(score.name for score in scores))
     for name, share in CELL_ROWS:
         table.add_row(name, *(percent(share(score.quality.cells)) for score in scores))
-    for name, part in (
-        ("P(occupied)", lambda cells: cells.occupancy),
-        ("P(class)", lambda cells: cells.classes),
-        ("P(class), kind right", lambda cells: cells.classes_of_kind),
-    ):
+    for name, part in PROBABILITY_ROWS:
         probabilities = [part(score.quality.cells) for score in scores]
         for figure in ("nll", "brier", "ece"):
             table.add_row(f"{name}: {figure.upper()}", *(_probability(one, figure) for one in probabilities))

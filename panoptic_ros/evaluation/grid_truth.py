@@ -104,8 +104,8 @@ class GridTruth:
 
     def contains(self, x: float, y: float) -> bool:
         """Whether a place of the frame is inside of the window."""
-        rows, columns = self.occupied.shape
-        return 0 <= x - self.origin[0] < columns * self.resolution and 0 <= y - self.origin[1] < rows * self.resolution
+        height, width = (count * self.resolution for count in self.occupied.shape)
+        return bool(0 <= x - self.origin[0] < width and 0 <= y - self.origin[1] < height)
 
     def at_cells(
         self, origin: tuple[float, float], resolution: float, shape: tuple[int, int]

@@ -15,14 +15,11 @@ from panoptic_ros.grid.cameras import Camera
 from panoptic_ros.grid.labelling import CameraView
 from panoptic_ros.messages import nanoseconds
 from panoptic_ros.messages.grid import camera_from, cloud_from, depth_from, odometry_from, transforms_from
-from panoptic_ros.recorded_grid.topics import DEPTH, LIDAR, GridCamera, GridTopics
+from panoptic_ros.recorded_grid.topics import DEPTH, LIDAR, STATIC, GridCamera, GridTopics
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
     from panoptic_ros.grid.builder import GridBuilder, GridResult
-
-STATIC = "tf_static"
-"""The last part of the name of the topic whose transforms hold for all time."""
 
 MOST_WAITING = 32
 """Frames of a camera that may wait for what belongs to them."""
@@ -82,8 +79,7 @@ class GridFeed:
                 for parent, child, stamp, pose in transforms_from(content):
                     self._each("add_pose", parent, child, stamp, pose, static)
             elif topic in topics.odometry:
-                if not topics.transforms:
-                    self._each("add_pose", *odometry_from(content), False)
+                self._each("add_pose", *odometry_from(content), False)
             elif topic in topics.clouds:
                 self._each("add_cloud", cloud_from(content), needs=LIDAR)
             elif topic in topics.depths:
@@ -110,10 +106,10 @@ class GridFeed:
         """Keep a part of a camera's frame, and hand over the frames that are whole."""
         waiting = self._waiting[camera.name]
         if role == "info":
-            self._infos[camera.name] = message
+            self._infos[camera.info] = message
         else:
             waiting.setdefault(nanoseconds(message.header.stamp), {})[role] = message
-        if camera.name not in self._infos:
+        if camera.info not in self._infos:
             if len(waiting) > MOST_WAITING:
                 del waiting[min(waiting)]
                 raise ValueError(f"a frame came without a camera_info on {camera.info}")
@@ -128,7 +124,7 @@ class GridFeed:
 
     def _view(self, camera: GridCamera, stamp: int, parts: Mapping[str, Any]) -> None:
         seen = self._segment(camera, parts)
-        lens: Camera = camera_from(self._infos[camera.name], camera.rectified, (seen.height, seen.width))
+        lens: Camera = camera_from(self._infos[camera.info], camera.rectified, (seen.height, seen.width))
         frame = str(parts["labels"].header.frame_id)
         self._each("add_view", CameraView(stamp, frame, lens, seen, camera.name, self._cameras[camera.name]))
 

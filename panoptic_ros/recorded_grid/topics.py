@@ -17,8 +17,14 @@ INPUTS = (LIDAR, DEPTH, CAMERA)
 CLOUD, TF, ODOMETRY = "sensor_msgs/msg/PointCloud2", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"
 DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
-OUTPUTS = ("obstacle_points", "labelled_points", "visibility", "object_states")
-"""Last parts of the names of clouds that no sensor has made."""
+GRID = "nav_grid"
+"""What lies beside the clouds that a grid has made, which are no sensor's."""
+
+STATIC = "tf_static"
+"""The last part of the name of the topic whose transforms hold for all time."""
+
+COMPANIONS = ("instances", "confidence")
+"""Topics that may lie beside panoptic images: the scores of instances, and of pixels."""
 
 RECTIFIED = "rect"
 """What the names of rectified images have in them."""
@@ -39,7 +45,7 @@ class GridCamera:
     labels:
         Its panoptic images, or, where a network is to segment them, its camera images.
     info:
-        The CameraInfo that belongs to `labels`.
+        The CameraInfo of `labels`, or of the images that they were made from.
     rectified:
         Whether the images are.
     companions:
@@ -69,7 +75,7 @@ class GridTopics:
     transforms:
         Topics of ``tf2_msgs/TFMessage``.
     odometry:
-        Topics of ``nav_msgs/Odometry``; used where there are no transforms.
+        Topics of ``nav_msgs/Odometry``; none where transforms say where the vehicle is.
     """
 
     cameras: tuple[GridCamera, ...]
@@ -83,90 +89,86 @@ class GridTopics:
         return tuple(name for name, there in ((LIDAR, self.clouds), (DEPTH, self.depths), (CAMERA, True)) if there)
 
     def of_sensors(self, inputs: Collection[str] = INPUTS) -> frozenset[str]:
-        """All topics but those of labels that some inputs need."""
+        """What some inputs need beside labels: clouds, depth images, poses and every CameraInfo."""
         clouds = self.clouds if LIDAR in inputs else ()
         depths = (*self.depths, *self.depths.values()) if DEPTH in inputs else ()
-        poses = self.transforms or self.odometry
-        return frozenset((*clouds, *depths, *poses))
+        infos = (camera.info for camera in self.cameras)
+        return frozenset((*clouds, *depths, *self.transforms, *self.odometry, *infos))
 
     def of_labels(self) -> frozenset[str]:
-        """The topics of labels, with what lies beside them."""
-        return frozenset(
-            topic for camera in self.cameras for topic in (camera.labels, camera.info, *camera.companions.values())
-        )
+        """The topics of labels, with their scores."""
+        return frozenset(topic for camera in self.cameras for topic in (camera.labels, *camera.companions.values()))
 
 
-def find_grid_topics(
-    path: Path,
-    labels: Mapping[str, str],
-    labels_path: Path | None = None,
-    clouds: Sequence[str] = (),
-    depths: Sequence[str] = (),
-    rectified: bool = False,
-) -> GridTopics:
-    """Find what a grid can be built from.
-
-    Clouds and depth images of sensors are all that do not lie below ``/truth/``; CameraInfo lies beside its images.
+def grid_camera(path: Path, name: str, labels: str, rectified: bool = False) -> GridCamera:
+    """A camera by the topic of its panoptic or camera images, with what lies beside that.
 
     Parameters
     ----------
     path:
-        The bag of the sensors.
-    labels:
-        By the name of each camera, its topic of panoptic or camera images.
-    labels_path:
-        The bag of those, where it is another one.
-    clouds, depths:
-        Topics in place of those that would be found.
+        The bag.
+    name, labels:
+        See `GridCamera`.
     rectified:
-        Whether all images are; else those with ``rect`` in their names.
+        Whether the images are, whatever they are called.
 
     Raises
     ------
     GridTopicsError
-        If a topic is missing, there are no poses, or no CameraInfo belongs to a camera.
+        If no CameraInfo lies beside the images.
     SourceError, OSError
-        If a bag cannot be read.
+        If the bag cannot be read.
     """
-    topics = bag_topics(path)
-    beside = topics if labels_path is None else bag_topics(labels_path)
-    cameras = tuple(_camera(labels_path or path, beside, *one, rectified) for one in labels.items())
-    if not cameras:
-        raise GridTopicsError(f"{path}: no camera whose images are labelled")
-    transforms = tuple(sorted(name for name, topic in topics.items() if topic.kind == TF))
-    odometry = tuple(sorted(name for name, topic in topics.items() if topic.kind == ODOMETRY))
-    if not transforms and not odometry:
-        raise GridTopicsError(f"{path}: no poses: expected {TF} or {ODOMETRY}; its topics are {_say(topics)}")
-    for kind, given in ((CLOUD, clouds), (IMAGE, depths)):
-        if missing := [topic for topic in given if topic not in topics or topics[topic].kind != kind]:
-            raise GridTopicsError(f"{path}: no {kind} on {', '.join(missing)}; its topics are {_say(topics)}")
-    sensors = {name: topic for name, topic in topics.items() if not name.startswith("/truth/") and topic.messages}
-    found_clouds = tuple(clouds) or tuple(
-        sorted(
-            name for name, topic in sensors.items() if topic.kind == CLOUD and name.rpartition("/")[2] not in OUTPUTS
-        )
-    )
-    found_depths = tuple(depths) or tuple(
-        sorted(name for name, topic in sensors.items() if topic.kind == IMAGE and _is_depth(path, name, sensors))
-    )
-    if without := [topic for topic in found_depths if info_topic_of(topic) not in topics]:
-        raise GridTopicsError(f"{path}: {without[0]}: no {CAMERA_INFO} on {info_topic_of(without[0])}")
-    return GridTopics(
-        cameras, found_clouds, {topic: info_topic_of(topic) for topic in found_depths}, transforms, odometry
-    )
-
-
-def _camera(path: Path, topics: Mapping[str, BagTopic], name: str, labels: str, rectified: bool) -> GridCamera:
-    info = info_topic_of(labels)
+    topics, info = bag_topics(path), info_topic_of(labels)
     if info not in topics or topics[info].kind != CAMERA_INFO:
         raise GridTopicsError(f"{path}: {labels}: no {CAMERA_INFO} on {info}, so nobody knows where its pixels look")
     namespace, _, last = labels.removesuffix("/compressed").rpartition("/")
     companions = {
-        kind: f"{namespace}/{kind}"
-        for kind in ("instances", "confidence")
-        if last == "panoptic" and f"{namespace}/{kind}" in topics
+        kind: f"{namespace}/{kind}" for kind in COMPANIONS if last == "panoptic" and f"{namespace}/{kind}" in topics
     }
     return GridCamera(name, labels, info, rectified or RECTIFIED in last, companions)
+
+
+def find_grid_topics(path: Path, cameras: Sequence[GridCamera]) -> GridTopics:
+    """Find the sensors and poses that a grid can be built from.
+
+    Clouds and depth images are all that do not lie below ``/truth/`` and that no node of ours has made.
+
+    Parameters
+    ----------
+    path:
+        The bag.
+    cameras:
+        Those that label points.
+
+    Raises
+    ------
+    GridTopicsError
+        If there are no poses.
+    SourceError, OSError
+        If the bag cannot be read.
+    """
+    topics = bag_topics(path)
+    transforms = tuple(sorted(name for name, topic in topics.items() if topic.kind == TF and topic.messages))
+    odometry = tuple(sorted(name for name, topic in topics.items() if topic.kind == ODOMETRY and topic.messages))
+    moving = tuple(name for name in transforms if name.rpartition("/")[2] != STATIC)
+    if not moving and not odometry:
+        there = ", ".join(f"{name} ({topic.kind})" for name, topic in sorted(topics.items())) or "none"
+        raise GridTopicsError(f"{path}: no poses: expected {TF} or {ODOMETRY}; its topics are {there}")
+    sensors = {name: topic for name, topic in topics.items() if not name.startswith("/truth/") and topic.messages}
+    clouds = tuple(
+        sorted(
+            name
+            for name, topic in sensors.items()
+            if topic.kind == CLOUD and f"{name.rpartition('/')[0]}/{GRID}" not in topics
+        )
+    )
+    depths = {
+        name: info_topic_of(name)
+        for name, topic in sorted(sensors.items())
+        if topic.kind == IMAGE and _is_depth(path, name, sensors)
+    }
+    return GridTopics(tuple(cameras), clouds, depths, transforms, () if moving else odometry)
 
 
 def _is_depth(path: Path, name: str, topics: Mapping[str, BagTopic]) -> bool:
@@ -174,7 +176,3 @@ def _is_depth(path: Path, name: str, topics: Mapping[str, BagTopic]) -> bool:
     if info_topic_of(name) not in topics or name.rpartition("/")[2] in CAMERA_TOPICS:
         return False
     return any(message.content.encoding in DEPTH_ENCODINGS for message in islice(bag_messages(path, [name]), 1))
-
-
-def _say(topics: Mapping[str, BagTopic]) -> str:
-    return ", ".join(f"{name} ({topic.kind})" for name, topic in sorted(topics.items())) or "none"
