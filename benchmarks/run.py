@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, tuple[object, ...]] = {
     "panoptic_quality": (),
     "evaluation": (200, 2000),
     "loader": (),
+    "grid_fusion": (),
 }
 """Modules here, and what their `main` is given."""
 
