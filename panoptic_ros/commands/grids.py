@@ -13,7 +13,6 @@ from panoptic_ros.evaluation.bag import confidence_of
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import image_to_bgr, segmentation_from_messages
 from panoptic_ros.recorded_grid import INPUTS, FedGrid, GridCamera, GridTopics, Segment
-from panoptic_ros.recorded_grid.topics import CAMERA
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def make_grids(
     confusion = load_confusion(options.classes.confusion, labels) if options.classes.confusion else None
     made = []
     for inputs in wanted:
-        builder = GridBuilder(options, labels, confusion, contact_line=CAMERA in inputs)
+        builder = GridBuilder(options, labels, confusion)
         if extrinsics is not None:
             for one in load_extrinsics(extrinsics).transforms:
                 builder.add_pose(one.parent, one.child, 0, one.pose(), True)

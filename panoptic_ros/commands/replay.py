@@ -35,7 +35,7 @@ from panoptic_ros.frames import Frame, FrameSource, SourceError, camera_names
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
-from panoptic_ros.recorded_grid import GridTopicsError
+from panoptic_ros.recorded_grid import GridTopicsError, find_image_topics
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -136,12 +136,14 @@ def replay(
     stages: dict[str, list[float]] = defaultdict(list)
     with user_errors(SourceError, RecordingError, EvaluationError, ConfigurationError, GridTopicsError):
         frames = open_source(source, _split(topics), rate)
-        names = camera_names(frames.topics)
-        grid_topics = None
-        if grid_wanted is not None:
+        if grid:
             if not isinstance(frames, BagSource):
                 raise SourceError(f"{source}: is no bag, so it has neither poses nor clouds for --grid")
-            grid_topics = find_replay_topics(frames, names, grid_wanted, NODE, wanted)
+            frames = BagSource(source, _split(topics) or find_image_topics(source))
+        names = camera_names(frames.topics)
+        grid_sources = None
+        if grid_wanted is not None:
+            grid_sources = find_replay_topics(frames, names, grid_wanted, NODE, wanted)
             if grid_confusion and not Path(grid_confusion).is_file():
                 raise SourceError(f"{grid_confusion}: no such file")
         identity = {
@@ -180,9 +182,9 @@ def replay(
                 if recording.frames == recording.bad:
                     say(f"error: {source}: none of {recording.frames} frames could be read; {out} is not written")
                     raise typer.Exit(USER_ERROR)
-                if grid_wanted is not None and grid_topics is not None:
+                if grid_wanted is not None and grid_sources is not None:
                     with user_errors(ValueError):  # of options, a confusion matrix or extrinsics that cannot be used
-                        replay_grid(frames, names, grid_topics, grid_wanted, pipeline.labels, recording, types)
+                        replay_grid(frames, *grid_sources, grid_wanted, pipeline.labels, recording, types)
                 recording.finish()
         except KeyboardInterrupt:
             say("interrupted: resume with the same command")

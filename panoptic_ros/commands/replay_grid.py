@@ -95,7 +95,7 @@ class GridReplay:
 
 def find_replay_topics(
     source: FrameSource, names: Mapping[str, str], wanted: GridReplay, node: str, topics_out: frozenset[str]
-) -> GridTopics:
+) -> tuple[GridTopics, dict[str, str]]:
     """What the grid is built from.
 
     Parameters
@@ -109,6 +109,13 @@ def find_replay_topics(
     node:
         What the topics of the network lie below.
 
+    Returns
+    -------
+    topics:
+        The grid's inputs.
+    images:
+        The camera of each topic of images, to be seen in the video.
+
     Raises
     ------
     GridTopicsError, EvaluationError
@@ -117,9 +124,11 @@ def find_replay_topics(
         If an input is asked for that is not there.
     """
     if wanted.labels_from == "truth":
-        cameras = [grid_camera(source.path, one.name, one.truth) for one in find_cameras(source.path)]
+        of_truth = find_cameras(source.path)
+        cameras = [grid_camera(source.path, one.name, one.truth) for one in of_truth]
+        images = {one.images: one.name for one in of_truth if one.images}
     else:
-        cameras = []
+        cameras, images = [], dict(names)
         for topic, name in names.items():
             prefix = f"{node}/{name}" if name else node
             companions = {kind: f"{prefix}/{kind}" for kind in COMPANIONS if kind in topics_out}
@@ -127,13 +136,13 @@ def find_replay_topics(
             cameras.append(GridCamera(name, f"{prefix}/panoptic", info_topic_of(topic), rectified, companions))
     topics = find_grid_topics(source.path, cameras)
     choose_inputs(wanted.inputs, topics)
-    return topics
+    return topics, images
 
 
 def replay_grid(
     source: FrameSource,
-    names: Mapping[str, str],
     topics: GridTopics,
+    images: Mapping[str, str],
     wanted: GridReplay,
     labels: LabelSet,
     recording: Recording,
@@ -143,7 +152,7 @@ def replay_grid(
 
     Parameters
     ----------
-    source, names, topics, wanted:
+    source, topics, images, wanted:
         See `find_replay_topics`.
     labels:
         The classes of the network.
@@ -166,21 +175,20 @@ def replay_grid(
     chosen = [name for inputs in choose_inputs(wanted.inputs, topics) for name in inputs]
     inputs = tuple(dict.fromkeys(name for name in chosen if wanted.inputs or name != CAMERA)) or (CAMERA,)
     (grid,) = make_grids([inputs], options, labels, wanted.extrinsics)
-    pictures = _Pictures(labels, names, topics, recorded_segments(labels))
+    pictures = _Pictures(labels, images, topics, recorded_segments(labels))
     feed = GridFeed(topics, [grid], pictures.segment)
     painter, topics_out, done = TopViewPainter(labels), set(wanted.topics_out), 0
     own = set(topics.of_sensors(inputs)) | (set(topics.of_labels()) if of_truth else set())
-    images = set(names) if wanted.video is not None else set()
-    sources: list[tuple[Sequence[Path], set[str]]] = [((source.path,), own | images)]
+    seen = set(images) if wanted.video is not None else set()
+    sources: list[tuple[Sequence[Path], set[str]]] = [((source.path,), own | seen)]
     if not of_truth:
         sources.append((recording.parts, set(topics.of_labels())))
     with ExitStack() as stack:
         video = None if wanted.video is None else stack.enter_context(GridVideo(wanted.video))
         progress = stack.enter_context(progress_bar(Path(f"grid of {source.path.name}")))
         for message in merged_messages(sources):
-            if message.topic in images:
+            if message.topic in seen:
                 pictures.add(message.topic, message.content)
-                continue
             for _, result in feed.take(message):
                 made = grid_messages(
                     types, result.snapshot, result.objects, labels, result.observation, topics_out, painter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -165,7 +165,7 @@ def evaluate_grids(
         if name.startswith(TRUTH) and name.endswith(f"/{VISIBILITY}") and topic.kind == CLOUD
     }
     truths = {*GRID_TRUTHS, *visibility}
-    judge = _Judge(alignment, options, grids, tolerance, there[OCCUPANCY].messages, progress)
+    judge = _Judge(alignment, options, grids, visibility, tolerance, there[OCCUPANCY].messages, progress)
 
     def aligned(*arguments: Any) -> Any:
         return alignment.prediction(segment(*arguments))
@@ -194,6 +194,7 @@ class _Judge:
         alignment: Alignment,
         options: GridOptions,
         grids: Sequence[FedGrid],
+        visibility: Collection[str],
         tolerance: int,
         moments: int,
         progress: Progress | None,
@@ -202,7 +203,7 @@ class _Judge:
         self._grids = grids
         self._tree = PoseTree()
         labels = alignment.labels
-        self._reader = GridTruthReader(labels, options.fixed_frame, self._tree.lookup, alignment.truth)
+        self._reader = GridTruthReader(labels, options.fixed_frame, self._tree.lookup, visibility, alignment.truth)
         self._metrics = {grid.name: GridMetrics(labels, options.is_ground(labels)) for grid in grids}
         self._matcher: StampMatcher[GridResult, GridTruth] = StampMatcher(tolerance)
         self._results: Counter[str] = Counter()
@@ -230,7 +231,7 @@ class _Judge:
 
     def _settle(self, ended: bool = False) -> None:
         """Make the truths whose poses are there."""
-        for stamp in self._reader.complete():
+        for stamp in self._reader.complete(ended):
             try:
                 truth = self._reader.make(stamp)
             except NotYetError:

@@ -7,7 +7,7 @@ of each thing a camera sees; without it nobody can tell which things could have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,8 @@ class GridTruthReader:
         The frame of the truths that it makes: the grid's.
     pose:
         ``pose(target, source, stamp)`` looks up how `source` lies in `target`.
+    visibility:
+        The topics on which cameras say what they see.
     mapping:
         What makes the ids in the bag to those of `labels`, if they are others.
     """
@@ -156,6 +158,7 @@ class GridTruthReader:
         labels: LabelSet,
         frame: str,
         pose: Callable[[str, str, int], Pose],
+        visibility: Collection[str] = (),
         mapping: LabelMapping | None = None,
     ) -> None:
         self._indices = np.full(256, -1, dtype=np.int16)
@@ -166,6 +169,7 @@ class GridTruthReader:
         self._pose = pose
         self._parts: dict[int, dict[str, Any]] = {}
         self._visible: dict[str, dict[int, int]] = {}
+        self._looked = dict.fromkeys(visibility, -1)  # the newest stamp of each
 
     def take(self, topic: str, message: Any) -> None:
         """Take a message on one of `GRID_TRUTHS`, or a camera's visibility."""
@@ -174,11 +178,20 @@ class GridTruthReader:
         else:
             table = cloud_table(message, _VISIBILITY_FIELDS, topic)
             ids = table["label"].astype(np.int64) * INSTANCE_DIVISOR + table["instance"]
+            self._looked[topic] = nanoseconds(message.header.stamp)
             self._visible[topic] = dict(zip(ids.tolist(), table["visible"].astype(np.int64).tolist(), strict=True))
 
-    def complete(self) -> list[int]:
-        """The stamps of the moments of which every message is there, the earliest first."""
-        return sorted(stamp for stamp, parts in self._parts.items() if len(parts) == len(GRID_TRUTHS))
+    def complete(self, ended: bool = False) -> list[int]:
+        """The stamps of the moments of which every message is there, the earliest first.
+
+        Until the bag has `ended`, a moment waits for what every camera sees then.
+        """
+        looked = min(self._looked.values(), default=None)
+        return sorted(
+            stamp
+            for stamp, parts in self._parts.items()
+            if len(parts) == len(GRID_TRUTHS) and (ended or looked is None or looked >= stamp)
+        )
 
     def forget(self, stamp: int) -> None:
         """Leave out a moment."""

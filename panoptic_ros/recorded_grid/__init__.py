@@ -7,6 +7,7 @@ from panoptic_ros.recorded_grid.topics import (
     GridTopics,
     GridTopicsError,
     find_grid_topics,
+    find_image_topics,
     grid_camera,
 )
 
@@ -19,6 +20,7 @@ __all__ = [
     "GridTopicsError",
     "Segment",
     "find_grid_topics",
+    "find_image_topics",
     "grid_camera",
     "merged_messages",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from panoptic_ros.bags import BagTopic, bag_messages, bag_topics
+from panoptic_ros.bags import IMAGE_TYPES, BagTopic, bag_messages, bag_topics
 from panoptic_ros.messages.topics import CAMERA_INFO, CAMERA_TOPICS, IMAGE, info_topic_of
 
 LIDAR, DEPTH, CAMERA = "lidar", "depth", "camera"
@@ -16,6 +16,9 @@ INPUTS = (LIDAR, DEPTH, CAMERA)
 
 CLOUD, TF, ODOMETRY = "sensor_msgs/msg/PointCloud2", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"
 DEPTH_ENCODINGS = ("16UC1", "32FC1")
+
+TRUTH = "/truth/"
+"""What lies below it is no sensor's."""
 
 GRID = "nav_grid"
 """What lies beside the clouds that a grid has made, which are no sensor's."""
@@ -129,6 +132,36 @@ def grid_camera(path: Path, name: str, labels: str, rectified: bool = False) -> 
     return GridCamera(name, labels, info, rectified or RECTIFIED in last, companions)
 
 
+def find_image_topics(path: Path) -> tuple[str, ...]:
+    """The images of cameras that a grid can use: with a CameraInfo, no truth, no depth and no result of ours.
+
+    Of an image that is there compressed and uncompressed, the latter.
+
+    Raises
+    ------
+    GridTopicsError
+        If there are none.
+    SourceError, OSError
+        If the bag cannot be read.
+    """
+    topics = bag_topics(path)
+    found = sorted(
+        name
+        for name, topic in topics.items()
+        if topic.kind in IMAGE_TYPES
+        and topic.messages
+        and not name.startswith(TRUTH)
+        and info_topic_of(name) in topics
+        and not name.endswith("/compressedDepth")
+        and not name.removesuffix("/compressed").endswith(tuple(f"/{result}" for result in CAMERA_TOPICS))
+        and not (name.endswith("/compressed") and name.removesuffix("/compressed") in topics)
+        and not _is_depth(path, name, topics)
+    )
+    if not found:
+        raise GridTopicsError(f"{path}: no images with a CameraInfo beside them; its topics are {_say(topics)}")
+    return tuple(found)
+
+
 def find_grid_topics(path: Path, cameras: Sequence[GridCamera]) -> GridTopics:
     """Find the sensors and poses that a grid can be built from.
 
@@ -153,9 +186,8 @@ def find_grid_topics(path: Path, cameras: Sequence[GridCamera]) -> GridTopics:
     odometry = tuple(sorted(name for name, topic in topics.items() if topic.kind == ODOMETRY and topic.messages))
     moving = tuple(name for name in transforms if name.rpartition("/")[2] != STATIC)
     if not moving and not odometry:
-        there = ", ".join(f"{name} ({topic.kind})" for name, topic in sorted(topics.items())) or "none"
-        raise GridTopicsError(f"{path}: no poses: expected {TF} or {ODOMETRY}; its topics are {there}")
-    sensors = {name: topic for name, topic in topics.items() if not name.startswith("/truth/") and topic.messages}
+        raise GridTopicsError(f"{path}: no poses: expected {TF} or {ODOMETRY}; its topics are {_say(topics)}")
+    sensors = {name: topic for name, topic in topics.items() if not name.startswith(TRUTH) and topic.messages}
     clouds = tuple(
         sorted(
             name
@@ -163,16 +195,16 @@ def find_grid_topics(path: Path, cameras: Sequence[GridCamera]) -> GridTopics:
             if topic.kind == CLOUD and f"{name.rpartition('/')[0]}/{GRID}" not in topics
         )
     )
-    depths = {
-        name: info_topic_of(name)
-        for name, topic in sorted(sensors.items())
-        if topic.kind == IMAGE and _is_depth(path, name, sensors)
-    }
+    depths = {name: info_topic_of(name) for name, topic in sorted(sensors.items()) if _is_depth(path, name, sensors)}
     return GridTopics(tuple(cameras), clouds, depths, transforms, () if moving else odometry)
 
 
 def _is_depth(path: Path, name: str, topics: Mapping[str, BagTopic]) -> bool:
     """Whether an image's pixels are distances, by its first message."""
-    if info_topic_of(name) not in topics or name.rpartition("/")[2] in CAMERA_TOPICS:
+    if topics[name].kind != IMAGE or info_topic_of(name) not in topics or name.rpartition("/")[2] in CAMERA_TOPICS:
         return False
     return any(message.content.encoding in DEPTH_ENCODINGS for message in islice(bag_messages(path, [name]), 1))
+
+
+def _say(topics: Mapping[str, BagTopic]) -> str:
+    return ", ".join(f"{name} ({topic.kind})" for name, topic in sorted(topics.items())) or "none"

@@ -121,10 +121,10 @@ def _camera(bag: Bag, stamp: int, origin: np.ndarray) -> None:
 def _truth(bag: Bag, stamp: int, here: float) -> None:
     low = np.floor(here / CELL) * CELL - COUNT * CELL / 2, -COUNT * CELL / 2
     x, y = (low[axis] + (np.arange(COUNT) + 0.5) * CELL for axis in (0, 1))
-    wall = np.abs(x - WALL) <= CELL
+    wall = np.abs(x - (WALL + 0.01)) <= CELL / 2  # the cell behind its face
     inside = (
-        np.abs(y[:, None] - CAR_CENTRE[1]) <= CAR_EXTENT[1] / 2 + CELL / 2,
-        np.abs(x[None] - CAR_CENTRE[0]) <= CAR_EXTENT[0] / 2 + CELL / 2,
+        np.abs(y[:, None] - CAR_CENTRE[1]) <= CAR_EXTENT[1] / 2,
+        np.abs(x[None] - CAR_CENTRE[0]) <= CAR_EXTENT[0] / 2,
     )
     car = inside[0] & inside[1]
     classes = np.where(car, CAR, np.where(wall[None], BUILDING, ROAD)) * np.ones((COUNT, 1), int)
@@ -132,7 +132,7 @@ def _truth(bag: Bag, stamp: int, here: float) -> None:
     occupied = np.where(known, np.where(car | wall[None], 100, 0), -1)
     bag.add("/truth/occupancy", GRID, cells(stamp, low, occupied), stamp)
     bag.add("/truth/semantic_grid", GRID, cells(stamp, low, np.where(known, classes, -1)), stamp)
-    state = [(CAR_CENTRE[0] - 1, CAR_CENTRE[1], 0.75, *CAR_EXTENT, 0, 0, 0, 0, CAR, 1)]  # in map
+    state = [(CAR_CENTRE[0] + 1, CAR_CENTRE[1], 0.75, *CAR_EXTENT, 0, 0, 0, 0, CAR, 1)]  # in map
     names = ("x", "y", "z", "length", "width", "height", "yaw", "vx", "vy", "vz")
     layout = np.dtype([*((name, "<f4") for name in names), ("label", "<u2"), ("instance", "<u2")])
     bag.add("/truth/object_states", CLOUD, table(stamp, "map", np.array(state, layout)), stamp)

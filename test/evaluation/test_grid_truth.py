@@ -108,10 +108,22 @@ def test_a_moment_is_put_together() -> None:
     assert car.yaw == pytest.approx(0.25 + math.pi / 2)
 
 
+def test_a_moment_waits_for_what_cameras_see() -> None:
+    """Their tables may come after the truth of their moment; at the end nothing is waited for."""
+    topics = ("/truth/front/visibility", "/truth/left/visibility")
+    reader = taken(GridTruthReader(CITYSCAPES, "odom", quarter_turn, topics))
+    assert (reader.complete(), reader.complete(ended=True)) == ([], [SECOND])
+    for topic, pixels in zip(topics, (70, 300), strict=True):
+        assert reader.complete() == []
+        reader.take(topic, cloud(SECOND, "front", VISIBILITY, [(0.0, pixels, 26, 17)]))
+    assert reader.complete() == [SECOND]
+    assert reader.make(SECOND).objects[0].visible == 300
+
+
 def test_ids_are_mapped() -> None:
     camvid = LabelMapping.load("cityscapes_to_camvid").target
     mapping = LabelMapping.load("cityscapes_to_camvid")
-    truth = taken(GridTruthReader(camvid, "odom", quarter_turn, mapping)).make(SECOND)
+    truth = taken(GridTruthReader(camvid, "odom", quarter_turn, mapping=mapping)).make(SECOND)
     names = [camvid.labels[index].name if index >= 0 else "" for index in truth.classes.reshape(-1)]
     assert [name.lower() for name in names] == ["road", "car", "", "pedestrian", "", "road"]
 
