@@ -13,6 +13,7 @@ from panoptic_ros.evaluation.bag import confidence_of
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import image_to_bgr, segmentation_from_messages
 from panoptic_ros.recorded_grid import INPUTS, FedGrid, GridCamera, GridTopics, Segment
+from panoptic_ros.recorded_grid.topics import CAMERA
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -58,9 +59,16 @@ def grid_options(config: str, confusion: str) -> GridOptions:
 
 
 def make_grids(
-    wanted: Sequence[tuple[str, ...]], options: GridOptions, labels: LabelSet, extrinsics: Path | None
+    wanted: Sequence[tuple[str, ...]],
+    options: GridOptions,
+    labels: LabelSet,
+    extrinsics: Path | None,
+    as_node: bool = False,
 ) -> list[FedGrid]:
     """Grids by their inputs.
+
+    Cameras tell where things are by their contact lines if ``camera`` is among the inputs; with `as_node` they do so
+    while nothing else does, as in the node.
 
     Raises
     ------
@@ -74,7 +82,7 @@ def make_grids(
     confusion = load_confusion(options.classes.confusion, labels) if options.classes.confusion else None
     made = []
     for inputs in wanted:
-        builder = GridBuilder(options, labels, confusion)
+        builder = GridBuilder(options, labels, confusion, None if as_node else CAMERA in inputs)
         if extrinsics is not None:
             for one in load_extrinsics(extrinsics).transforms:
                 builder.add_pose(one.parent, one.child, 0, one.pose(), True)

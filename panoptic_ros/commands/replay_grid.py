@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -43,6 +43,9 @@ from panoptic_ros.recorded_grid.topics import CAMERA, COMPANIONS, RECTIFIED
 from panoptic_ros.recorded_grid.video import GridVideo
 from panoptic_ros.recording import Message, Recording
 from panoptic_ros.segmentation import PanopticSegmentation
+
+if TYPE_CHECKING:
+    from panoptic_ros.grid.builder import GridResult
 
 NODE = "/semantic_grid_node"
 LATCHED = tuple(f"{NODE}/{topic}" for topic in (*GRID_LATCHED, LABEL_TOPIC))
@@ -174,7 +177,7 @@ def replay_grid(
     # One grid of all inputs: those that measure, or a camera alone where there are none.
     chosen = [name for inputs in choose_inputs(wanted.inputs, topics) for name in inputs]
     inputs = tuple(dict.fromkeys(name for name in chosen if wanted.inputs or name != CAMERA)) or (CAMERA,)
-    (grid,) = make_grids([inputs], options, labels, wanted.extrinsics)
+    (grid,) = make_grids([inputs], options, labels, wanted.extrinsics, as_node=not wanted.inputs)
     pictures = _Pictures(labels, images, topics, recorded_segments(labels))
     feed = GridFeed(topics, [grid], pictures.segment)
     painter, topics_out, done = TopViewPainter(labels), set(wanted.topics_out), 0
@@ -186,27 +189,33 @@ def replay_grid(
     with ExitStack() as stack:
         video = None if wanted.video is None else stack.enter_context(GridVideo(wanted.video))
         progress = stack.enter_context(progress_bar(Path(f"grid of {source.path.name}")))
-        for message in merged_messages(sources):
-            if message.topic in seen:
-                pictures.add(message.topic, message.content)
-            for _, result in feed.take(message):
-                made = grid_messages(
-                    types, result.snapshot, result.objects, labels, result.observation, topics_out, painter
-                )
-                if not done:
-                    header = messages.make_header(types, result.stamp, "")
-                    info = messages.label_info(types, header, labels)
-                    recording.append([Message(f"{NODE}/{LABEL_TOPIC}", LABEL_TYPE, message.log_time, info)])
+
+        def write(results: Sequence[tuple[str, GridResult]], log_time: int) -> int:
+            for _, result in results:
+                values = result.snapshot, result.objects, labels, result.observation
+                made = grid_messages(types, *values, topics_out, painter)
                 recording.append(
-                    Message(f"{NODE}/{topic}", GRID_TOPICS[topic], message.log_time, content)
-                    for topic, content in made.items()
+                    Message(f"{NODE}/{topic}", GRID_TOPICS[topic], log_time, content) for topic, content in made.items()
                 )
-                done += 1
-                progress(done, 0)
                 if video is not None and (count := video.due(result.stamp)):
                     top_view = painter(result.snapshot, result.objects, result.observation.origin)
                     video.write(count, pictures.overlays(), top_view)
-        _say_what_came(grid.name, done, grid.builder.dropped, feed.problems)
+            return len(results)
+
+        log_time = 0
+        for message in merged_messages(sources):
+            if not log_time:
+                header = messages.make_header(types, message.log_time, "")
+                info = messages.label_info(types, header, labels)
+                recording.append([Message(f"{NODE}/{LABEL_TOPIC}", LABEL_TYPE, message.log_time, info)])
+            log_time = message.log_time
+            if message.topic in seen:
+                pictures.add(message.topic, message.content)
+            if count := write(feed.take(message), log_time):
+                done += count
+                progress(done, 0)
+        done += write(feed.finish(), log_time)
+    _say_what_came(grid.name, done, grid.builder.dropped, feed.problems)
 
 
 class _Pictures:

@@ -255,7 +255,7 @@ class _Judge:
             self._last[pair.camera] = pair
 
     def finish(self, path: Path, resolution: float, feed: GridFeed) -> GridEvaluation:
-        self.take_results(feed.results())
+        self.take_results(feed.finish())
         self._settle(ended=True)
         self._measure(self._matcher.flush())
         if not self._last:

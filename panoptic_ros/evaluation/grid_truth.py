@@ -178,7 +178,8 @@ class GridTruthReader:
         else:
             table = cloud_table(message, _VISIBILITY_FIELDS, topic)
             ids = table["label"].astype(np.int64) * INSTANCE_DIVISOR + table["instance"]
-            self._looked[topic] = nanoseconds(message.header.stamp)
+            if topic in self._looked:
+                self._looked[topic] = nanoseconds(message.header.stamp)
             self._visible[topic] = dict(zip(ids.tolist(), table["visible"].astype(np.int64).tolist(), strict=True))
 
     def complete(self, ended: bool = False) -> list[int]:

@@ -94,6 +94,10 @@ class GridFeed:
         """What the grids have made since they were asked last."""
         return [(grid.name, result) for grid in self._grids for result in grid.builder.process()]
 
+    def finish(self) -> list[tuple[str, GridResult]]:
+        """What the grids make of what still waits: nothing more comes."""
+        return [(grid.name, result) for grid in self._grids for result in grid.builder.finish()]
+
     def _depth(self, topic: str, message: Any) -> None:
         info = self._infos.get(self._topics.depths[topic])
         if info is None:

@@ -60,6 +60,10 @@ class Notes:
         ready, self._ready = self._ready, []
         return ready
 
+    def finish(self) -> list[Any]:
+        self.given.append(("finish", None))
+        return self.process()
+
     def of(self, kind: str) -> list[Any]:
         return [what for name, what in self.given if name == kind]
 
@@ -81,6 +85,8 @@ def fed(path: Path, *inputs: str, labels: str = "/truth/front/panoptic") -> tupl
     results = []
     for message in merged_messages([((path,), topics.of_sensors() | topics.of_labels())]):
         results += feed.take(message)
+    results += feed.finish()
+    assert all(len(note.of("finish")) == 1 for note in notes)
     return feed, notes, results
 
 
