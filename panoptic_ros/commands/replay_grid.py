@@ -185,7 +185,9 @@ def replay_grid(
     seen = set(images) if wanted.video is not None else set()
     sources: list[tuple[Sequence[Path], set[str]]] = [((source.path,), own | seen)]
     if not of_truth:
-        sources.append((recording.parts, set(topics.of_labels())))
+        # First, so that labels are there before the cloud that was logged with their image: the grid cannot wait for a
+        # camera that it has not heard of.
+        sources.insert(0, (recording.parts, set(topics.of_labels())))
     with ExitStack() as stack:
         video = None if wanted.video is None else stack.enter_context(GridVideo(wanted.video))
         progress = stack.enter_context(progress_bar(Path(f"grid of {source.path.name}")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,9 @@ def run(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_street(tmp_path_factory.mktemp("street") / "street.mcap", 1.0)
+
+
+FEW = ("--grid-topics-out", "semantic_grid,points")
 
 
 class Seeing(FakePipeline):
@@ -161,8 +163,7 @@ def test_replay_writes_what_the_node_would(street: Path, tmp_path: Path, network
     assert (cells[row, wall - 15 : wall - 3] == 0).all()
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 11
-    picture = capture.read()[1]
-    assert picture[:, :960].std() > 10  # the camera
+    assert all(capture.read()[1][:, :960].std() > 10 for _ in range(11))  # the camera is seen in each
 
 
 def test_a_grid_of_true_labels(street: Path, tmp_path: Path, network: Seeing) -> None:
@@ -170,15 +171,14 @@ def test_a_grid_of_true_labels(street: Path, tmp_path: Path, network: Seeing) ->
     contents = []
     for name, options in (("network", ()), ("truth", ("--grid-labels", "truth"))):
         out = tmp_path / f"{name}.mcap"
-        given = ("--grid", "--grid-input", "lidar", "--topics-out", "panoptic,confidence", *options)
+        given = ("--grid", "--grid-input", "lidar", *FEW, "--topics-out", "panoptic", *options)
         assert run("replay", street, out, *given).exit_code == 0
-        grids = bag_messages(out, ["/semantic_grid_node/semantic_grid", "/semantic_grid_node/objects"])
+        grids = bag_messages(out, ["/semantic_grid_node/semantic_grid", "/semantic_grid_node/points"])
         contents.append(
-            [(m.topic, m.log_time, TYPES.store.serialize_cdr(m.content, m.content.__msgtype__)) for m in grids]
+            [(m.topic, m.log_time, bytes(TYPES.store.serialize_cdr(m.content, m.content.__msgtype__))) for m in grids]
         )
     assert len(contents[0]) == 22
-    network_messages, truth_messages = (Counter(one) for one in contents)
-    assert network_messages == truth_messages
+    assert sorted(contents[0]) == sorted(contents[1])
 
 
 def test_an_interrupted_grid_is_made_anew(
@@ -186,7 +186,7 @@ def test_an_interrupted_grid_is_made_anew(
 ) -> None:
     """And the network does not run again."""
     whole, out = tmp_path / "whole.mcap", tmp_path / "out.mcap"
-    assert run("replay", street, whole, "--grid").exit_code == 0
+    assert run("replay", street, whole, "--grid", *FEW).exit_code == 0
     real, calls = replay_grid.grid_messages, []
 
     def interrupted(*arguments: Any) -> dict[str, Any]:
@@ -196,12 +196,12 @@ def test_an_interrupted_grid_is_made_anew(
         return real(*arguments)
 
     monkeypatch.setattr(replay_grid, "grid_messages", interrupted)
-    result = run("replay", street, out, "--grid")
+    result = run("replay", street, out, "--grid", *FEW)
     assert (result.exit_code, out.exists()) == (130, False)
     assert "resume with the same command" in result.stderr
     network.segment = None  # type: ignore[assignment, method-assign]
-    assert run("replay", street, out, "--grid").exit_code == 0
-    topics = [f"/semantic_grid_node/{topic}" for topic in ("occupancy", "objects", "points")]
+    assert run("replay", street, out, "--grid", *FEW).exit_code == 0
+    topics = [f"/semantic_grid_node/{topic}" for topic in ("semantic_grid", "points")]
     for one, other in zip(bag_messages(whole, topics), bag_messages(out, topics), strict=True):
         kind = one.content.__msgtype__
         assert (one.topic, one.log_time) == (other.topic, other.log_time)
