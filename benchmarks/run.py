@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[object, ...]] = {
     "loader": (),
     "grid": (),
     "grid_accuracy": (),
+    "grid_fusion": (),
 }
 """Modules here, and what their `main` is given."""
 

@@ -123,8 +123,27 @@ class Recording:
         if self._lock is not None:
             self._lock.close()
 
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The bags of what is safe up to now, one after another."""
+        return tuple(self._part(index) for index in range(self._parts))
+
+    def append(self, messages: Iterable[Message]) -> None:
+        """Record messages that are of no frame, once all frames are there; they are lost unless `finish` follows."""
+        if self._pending:
+            self.commit()
+        self._write(messages)
+
     def add(self, messages: Iterable[Message], bad: bool = False) -> None:
         """Record the messages of the next frame; `bad` counts one that could not be read."""
+        self._write(messages)
+        self.frames += 1
+        self.bad += bad
+        self._pending += 1
+        if self._pending >= self._part_frames:
+            self.commit()
+
+    def _write(self, messages: Iterable[Message]) -> None:
         if self._writer is None:
             self._writer = BagWriter(self._part(self._parts), self._types, self._latched)
         for topic, kind, log_time, content in messages:
@@ -132,11 +151,6 @@ class Recording:
                 self._writer.write_raw(topic, kind, log_time, content)
             else:
                 self._writer.write(topic, kind, log_time, content)
-        self.frames += 1
-        self.bad += bad
-        self._pending += 1
-        if self._pending >= self._part_frames:
-            self.commit()
 
     def commit(self) -> None:
         """Make safe what was recorded up to now."""

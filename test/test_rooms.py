@@ -33,6 +33,7 @@ ROOMS = (
     "frames",
     "bags",
     "recording",
+    "recorded_grid",
     "datasets",
     "label_mapping",
     "evaluation",

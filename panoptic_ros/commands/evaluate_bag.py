@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_ros.commands.evaluate import RULES
+from panoptic_ros.commands.evaluate_grid import GridEvaluationWanted, evaluate_grid_of_bag
+from panoptic_ros.commands.grids import GRID_CONFIG
 from panoptic_ros.commands.networks import load_network
-from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
+from panoptic_ros.commands.terminal import INTERRUPTED, OUT, progress_bar, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.evaluation.bag import (
     CONFIDENT,
@@ -28,6 +28,7 @@ from panoptic_ros.evaluation.bag import (
 )
 from panoptic_ros.evaluation.document import EvaluationDocument, ModelDescription, StageSeconds, environment
 from panoptic_ros.evaluation.examples import Example, choose_examples, image_scores, spread_examples
+from panoptic_ros.evaluation.grid_document import DOCUMENT as GRID_DOCUMENT
 from panoptic_ros.evaluation.metrics import METRIC_NAMES, STANDARD, MetricName
 from panoptic_ros.evaluation.outputs import REPORT, output_folder, write_outputs
 from panoptic_ros.evaluation.overlaps import EvaluationError
@@ -36,6 +37,7 @@ from panoptic_ros.evaluation.run_document import document_run, print_run
 from panoptic_ros.evaluation.tables import print_tables
 from panoptic_ros.frames import SourceError
 from panoptic_ros.messages import NANOSECONDS
+from panoptic_ros.recorded_grid.topics import GridTopicsError
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -76,11 +78,31 @@ def evaluate_bag(
         str, typer.Option(metavar="NAME,...", help=f"Some of {', '.join(METRIC_NAMES)}; the usual ones without.")
     ] = "",
     examples: Annotated[int, typer.Option(min=0, max=50, help="Worst and best frames in the report, of each.")] = 4,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Measure the grid that is built from the bag, against its truth from above.")
+    ] = False,
+    grid_input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="lidar, depth or camera; repeat to compare, join by + for one grid. All."),
+    ] = None,
+    grid_labels: Annotated[
+        str, typer.Option(help="What labels the grid: predictions (or the model), or truth.")
+    ] = "predictions",
+    grid_config: Annotated[str, typer.Option(help="A name in config/grid, or a path.")] = GRID_CONFIG,
+    grid_confusion: Annotated[
+        str, typer.Option(metavar="FILE", help="confusion.json of the labels, in place of the configuration's.")
+    ] = "",
+    grid_cells: Annotated[
+        str, typer.Option(help="Cells of the size of the truth's, or of the configuration's: truth or config.")
+    ] = "truth",
+    grid_extrinsics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the sensors are, of a bag without /tf_static.")
+    ] = None,
 ) -> None:
     """Measure the predictions in a bag, or a network on its images, against the truth in it.
 
     Frames belong together by camera and stamp.  Writes evaluation.json, report.html and confusion.json to DIR when
-    everything is done.
+    everything is done; with --grid, grid.json and a picture of each grid instead.
     """
     by = next((one for one in RULES if one == rule), None)
     if by is None:
@@ -90,9 +112,28 @@ def evaluate_bag(
         raise typer.BadParameter("--weights are for a --model")
     if model and predictions:
         raise typer.BadParameter("expected either --model or --predictions")
-    with user_errors(SourceError, ConfigurationError, EvaluationError), ExitStack() as stack:
+    with user_errors(SourceError, ConfigurationError, EvaluationError, GridTopicsError), ExitStack() as stack:
         try:
             cameras = find_cameras(bag, truth or (), predictions or (), images or ())
+            if grid:
+                folder = stack.enter_context(output_folder(out, GRID_DOCUMENT))
+                wanted = GridEvaluationWanted(
+                    tuple(grid_input or ()),
+                    grid_labels,
+                    grid_config,
+                    grid_confusion,
+                    grid_cells,
+                    grid_extrinsics,
+                    labels,
+                    mapping,
+                    comparison.tolerance,
+                )
+                network = (model, weights, device, engine, precision, threads) if model else None
+                with progress_bar(bag) as progress:
+                    evaluate_grid_of_bag(bag, cameras, wanted, network, folder, progress)
+                stack.close()
+                OUT.print(f"grid: {out / GRID_DOCUMENT}", markup=False, soft_wrap=True)
+                return
             folder = stack.enter_context(output_folder(out))
             described, seconds = None, None
             if model:
@@ -100,7 +141,7 @@ def evaluate_bag(
                     described, pipeline = load_network(model, weights, device, engine, precision, threads)
                 evaluation, seconds = _segment(bag, cameras, pipeline, comparison)
             else:
-                with _progress(bag) as progress:
+                with progress_bar(bag) as progress:
                     evaluation = evaluate_recorded(bag, cameras, comparison, progress)
             document = _document(bag, evaluation, described, seconds)
             write_outputs(document, _examples(document, evaluation, examples), folder)
@@ -128,7 +169,7 @@ def _segment(
             durations[stage].append(seconds)
         return segmentation
 
-    with _progress(bag) as progress:
+    with progress_bar(bag) as progress:
         evaluation = evaluate_images(bag, cameras, predict, pipeline.labels, comparison, progress)
     # The first pays for what is made once.
     stages = {stage: StageSeconds.of(seconds[1:]) for stage, seconds in durations.items() if len(seconds) > 1}
@@ -177,11 +218,3 @@ def _choose_metrics(text: str) -> tuple[MetricName, ...]:
     if unknown := [name for name in names if name not in METRIC_NAMES]:
         raise typer.BadParameter(f"--metrics: {', '.join(unknown)}: expected some of {', '.join(METRIC_NAMES)}")
     return tuple(name for name in METRIC_NAMES if name in names) or STANDARD
-
-
-@contextmanager
-def _progress(bag: Path) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=ERR, disable=not ERR.is_terminal) as progress:
-        task = progress.add_task(bag.name, total=None)
-        yield lambda done, count: progress.update(task, completed=done, total=count)

@@ -22,14 +22,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from panoptic_ros import __version__, messages
-from panoptic_ros.bags import open_source
+from panoptic_ros.bags import BagSource, open_source
+from panoptic_ros.commands.grids import GRID_CONFIG
+from panoptic_ros.commands.replay_grid import LATCHED as GRID_LATCHED_TOPICS
+from panoptic_ros.commands.replay_grid import GridReplay, find_replay_topics, replay_grid
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
+from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import ImageError
+from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.frames import Frame, FrameSource, SourceError, camera_names
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import BagMessageTypes
-from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.recorded_grid import GridTopicsError, find_image_topics
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -81,18 +87,65 @@ def replay(
         float | None, typer.Option(min=0.001, help="Frames a second of a video or of a folder of images.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Write what the semantic grid's node would publish too; IN is a bag.")
+    ] = False,
+    grid_input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="lidar, depth or camera, may be repeated; what measures in the bag without."),
+    ] = None,
+    grid_labels: Annotated[
+        str, typer.Option(help="What labels the grid: network, or truth of a synthetic drive.")
+    ] = "network",
+    grid_config: Annotated[str, typer.Option(help="A name in config/grid, or a path.")] = GRID_CONFIG,
+    grid_confusion: Annotated[
+        str, typer.Option(metavar="FILE", help="confusion.json of the network, in place of the configuration's.")
+    ] = "",
+    grid_extrinsics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the sensors are, of a bag without /tf_static.")
+    ] = None,
+    grid_topics_out: Annotated[
+        str, typer.Option(help=f"What of the grid to write, between commas, of {', '.join(GRID_TOPICS)}.")
+    ] = ",".join(GRID_TOPICS),
+    grid_video: Annotated[
+        Path | None, typer.Option(metavar="FILE.mp4", help="Write a video of cameras and grid side by side.")
+    ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew: discard an unfinished run, replace OUT.mcap.")] = False,
 ) -> None:
     """Run the pipeline over a recording and write what the node would publish to a new bag.
 
-    OUT.mcap appears when it is complete.  A run that was interrupted goes on with the same command.
+    OUT.mcap appears when it is complete.  A run that was interrupted goes on with the same command.  With --grid, the
+    grid is built from the bag's sensors and the network's results when the network has seen all frames.
     """
     wanted = _choose(topics_out)
+    grid_wanted = None
+    if grid:
+        grid_wanted = GridReplay(
+            tuple(grid_input or ()),
+            grid_labels,
+            grid_config,
+            grid_confusion,
+            grid_extrinsics,
+            _split(grid_topics_out),
+            grid_video,
+        )
+        grid_wanted.check(wanted)
+    elif grid_video is not None or grid_input:
+        raise typer.BadParameter("--grid-video and --grid-input are for --grid")
     thresholds = _parse_thresholds(decode)
     stages: dict[str, list[float]] = defaultdict(list)
-    with user_errors(SourceError, RecordingError):
+    with user_errors(SourceError, RecordingError, EvaluationError, ConfigurationError, GridTopicsError):
         frames = open_source(source, _split(topics), rate)
+        if grid:
+            if not isinstance(frames, BagSource):
+                raise SourceError(f"{source}: is no bag, so it has neither poses nor clouds for --grid")
+            frames = BagSource(source, _split(topics) or find_image_topics(source))
         names = camera_names(frames.topics)
+        grid_sources = None
+        if grid_wanted is not None:
+            grid_sources = find_replay_topics(frames, names, grid_wanted, NODE, wanted)
+            if grid_confusion and not Path(grid_confusion).is_file():
+                raise SourceError(f"{grid_confusion}: no such file")
         identity = {
             "IN": f"{source.resolve()} ({fingerprint(frames.files)})",
             "--model": model,
@@ -105,10 +158,12 @@ def replay(
             "--rate": str(rate),
             "--limit": str(limit),
             "--pictures": str(pictures.resolve()) if pictures is not None else "none",
+            **(grid_wanted.identity() if grid_wanted is not None else {}),
             "panoptic_ros": __version__,
         }
         types = BagMessageTypes()
-        recording = Recording(out, types, identity, latched=(f"{NODE}/{LABEL_TOPIC}",), restart=restart)
+        latched = (f"{NODE}/{LABEL_TOPIC}", *(GRID_LATCHED_TOPICS if grid else ()))
+        recording = Recording(out, types, identity, latched=latched, restart=restart)
         try:
             with recording:
                 earlier = recording.frames
@@ -127,6 +182,9 @@ def replay(
                 if recording.frames == recording.bad:
                     say(f"error: {source}: none of {recording.frames} frames could be read; {out} is not written")
                     raise typer.Exit(USER_ERROR)
+                if grid_wanted is not None and grid_sources is not None:
+                    with user_errors(ValueError):  # of options, a confusion matrix or extrinsics that cannot be used
+                        replay_grid(frames, *grid_sources, grid_wanted, pipeline.labels, recording, types)
                 recording.finish()
         except KeyboardInterrupt:
             say("interrupted: resume with the same command")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
@@ -18,6 +20,15 @@ INTERRUPTED = 130  # as a shell says of a process that SIGINT has ended
 def say(text: str) -> None:
     """One line on stderr, as it is."""
     ERR.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(file: Path) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for a file; it is told how much is done, and how much there is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERR, disable=not ERR.is_terminal) as progress:
+        task = progress.add_task(file.name, total=None)
+        yield lambda done, count: progress.update(task, completed=done, total=count)
 
 
 @contextmanager

@@ -223,7 +223,7 @@ def evaluate_recorded(
         seen = segmentation_from_messages(parts["prediction"], parts.get("instances"), predicted)
         if "confidence" not in parts:
             return seen
-        return PanopticSegmentation(seen.ids, seen.segments, _confidence(parts["confidence"], seen))
+        return PanopticSegmentation(seen.ids, seen.segments, confidence_of(parts["confidence"], seen))
 
     comparer = _Comparer(path, recorded, roles, labels, align(predicted, labels, comparison.mapping), predict)
     without_images = {topic: role for topic, role in roles.items() if role[1] != "image"}
@@ -327,8 +327,14 @@ def _check_companions(path: Path, recorded: RecordedPairs, topic: str, camera: R
             )
 
 
-def _confidence(message: Any, seen: PanopticSegmentation) -> NDArray[np.uint8]:
-    """The confidence of pixels in a mono8 image."""
+def confidence_of(message: Any, seen: PanopticSegmentation) -> NDArray[np.uint8]:
+    """(H, W) uint8, the confidence of a segmentation's pixels times 255, in a mono8 ``sensor_msgs/Image``.
+
+    Raises
+    ------
+    ValueError
+        If it is no such image, or one of another size.
+    """
     if message.encoding != "mono8" or (message.height, message.width) != seen.ids.shape:
         raise ValueError(
             f"the confidence is {message.width}x{message.height} {message.encoding}, "

@@ -18,7 +18,7 @@ CONFUSION = "confusion.json"
 
 
 @contextmanager
-def output_folder(out: Path) -> Iterator[Path]:
+def output_folder(out: Path, document: str = DOCUMENT) -> Iterator[Path]:
     """A folder to write to; what is in it is moved to `out` when the block ends, and removed if it fails.
 
     Of an evaluation that lies in `out` the files of the same names are replaced.  The document goes first and comes
@@ -34,8 +34,8 @@ def output_folder(out: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        (out / DOCUMENT).unlink(missing_ok=True)
-        for entry in sorted(unfinished.iterdir(), key=lambda entry: entry.name == DOCUMENT):
+        (out / document).unlink(missing_ok=True)
+        for entry in sorted(unfinished.iterdir(), key=lambda entry: entry.name == document):
             target = out / entry.name
             if target.is_dir():
                 shutil.rmtree(target)
