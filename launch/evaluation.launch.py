@@ -7,14 +7,15 @@ Start it before the bag (bag.launch.py); the report is written when nothing more
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from panoptic_ros.nodes.launching import dds_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -38,18 +39,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
             DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
             DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error."),
-            *_dds_profile(),
+            *dds_profile(),
             OpaqueFunction(function=_nodes),
         ]
     )
-
-
-def _dds_profile() -> list[SetEnvironmentVariable]:
-    """Our Fast DDS profile, under its former and its present variable, unless the user has one."""
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    if any(os.environ.get(name) for name in names):
-        return []
-    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in names]
 
 
 def _nodes(context: LaunchContext) -> list[Node]:

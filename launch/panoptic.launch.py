@@ -7,15 +7,16 @@ An argument that is not given leaves the parameter to the parameter file.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from panoptic_ros.nodes.launching import dds_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -43,18 +44,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
             DeclareLaunchArgument("autostart", default_value="true", description="false waits for a manager."),
             DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error."),
-            *_dds_profile(),
+            *dds_profile(),
             OpaqueFunction(function=_nodes),
         ]
     )
-
-
-def _dds_profile() -> list[SetEnvironmentVariable]:
-    """Our Fast DDS profile, under its former and its present variable, unless the user has one."""
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    if any(os.environ.get(name) for name in names):
-        return []
-    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in names]
 
 
 def _nodes(context: LaunchContext) -> list[Node]:
