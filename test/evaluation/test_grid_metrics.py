@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from grid_cases import (
+from grid_truth_cases import (
     BUILDING,
     CAR,
     CITYSCAPES,

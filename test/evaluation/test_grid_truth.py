@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grid_cases import CAR, CITYSCAPES, PERSON, ROAD, SECOND
+from grid_truth_cases import CAR, CITYSCAPES, PERSON, ROAD, SECOND
 
 from panoptic_ros import messages
 from panoptic_ros.evaluation.grid_truth import OCCUPANCY, SEMANTIC, STATES, GridTruthReader, cloud_table
