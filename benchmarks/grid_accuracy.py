@@ -2,8 +2,9 @@
 
 The table of the design: points painted naively, then with the depth buffer, the height gate and the rejection of
 edges; a camera alone by naive inverse perspective mapping and by the contact line, with true and with wrong pitch.
-Cells count votes.  mIoU is over each variant's own observed cells, so coverage stands beside it: of the cells that any
-variant has seen, the share that this one has.  ``test/grid/exact_scene.py`` has the scenes.
+The last rows are of streets whose sidewalks lie `KERB` higher than the road.  Cells count votes.  mIoU is over each
+variant's own observed cells, so coverage stands beside it: of the cells that any variant has seen, the share that this
+one has.  ``test/grid/exact_scene.py`` has the scenes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from panoptic_ros.grid.clouds import Cloud
 from panoptic_ros.grid.contact_line import observe_contact_line
 from panoptic_ros.grid.labelling import CameraView, observe_cloud, visible
 from panoptic_ros.grid.observations import Observation
-from panoptic_ros.grid.options import GridOptions
+from panoptic_ros.grid.options import ContactLineOptions, GridOptions
 from panoptic_ros.grid.poses import Pose, PoseTree
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -35,6 +36,7 @@ CELL = 0.25
 COUNT = 320  # cells a side: 80 m
 FIRST = -COUNT // 2
 WIDTH, HEIGHT, FOCAL = 1280, 720, 640.0
+KERB = 0.12  # metres
 CAMERA_AT = np.array([0.5, 0.0, 1.6])
 LIDAR_AT = np.array([0.0, 0.0, 1.9])
 YAWS = (0.0, 90.0, 180.0, -90.0)
@@ -48,10 +50,10 @@ Points = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]
 
 
 class Recording:
-    """One exact scene as four cameras around the vehicle and a lidar see it."""
+    """One exact scene, with a kerb so high, as four cameras around the vehicle and a lidar see it."""
 
-    def __init__(self, seed: int, labels: LabelSet) -> None:
-        self.scene = exact.street(seed)
+    def __init__(self, seed: int, labels: LabelSet, kerb: float = 0.0) -> None:
+        self.scene = exact.street(seed, kerb=kerb)
         self.labels = labels
         rays = exact.lidar_rays()
         distance, _ = self.scene.cast(LIDAR_AT, rays)
@@ -101,7 +103,7 @@ def plain_painting(depth_buffer: bool) -> Callable[[Recording], Points]:
     """Each lidar point takes its pixel's label, however high it is, and, without the buffer, whatever hides it."""
 
     def points(recording: Recording) -> Points:
-        plain = options()
+        plain = options(buffer_scale=4)
         xyz = recording.cloud.xyz + LIDAR_AT.astype(np.float32)
         found_xy, found_ids = [], []
         for view in recording.views:
@@ -151,14 +153,19 @@ def naive_mapping(recording: Recording) -> Points:
     return xy, np.concatenate(found_ids), np.ones(len(xy))
 
 
-def contact_line(recording: Recording) -> Points:
-    """Our contact line, of all cameras."""
-    parts = [
-        of_observation(observe_contact_line(view, recording.tree, recording.labels, options()), recording.labels)
-        for view in recording.views
-    ]
-    xy, ids, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return xy, ids, weights
+def contact_line(kerb: float = 0.0) -> Callable[[Recording], Points]:
+    """Our contact line, of all cameras, where kerbs are believed to be so high."""
+
+    def points(recording: Recording) -> Points:
+        chosen = replace(options(), contact_line=ContactLineOptions(kerb_height=kerb))
+        parts = [
+            of_observation(observe_contact_line(view, recording.tree, recording.labels, chosen), recording.labels)
+            for view in recording.views
+        ]
+        xy, ids, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return xy, ids, weights
+
+    return points
 
 
 def vote(points: Points, stands_first: bool) -> NDArray[np.int64]:
@@ -190,32 +197,41 @@ VARIANTS: dict[str, tuple[Callable[[Recording], Points], bool, dict[str, float]]
     "height gate, yaw wrong by 0.2°": (gated_painting(0), True, {"yaw": 0.2}),
     "+ 2 px edge rejection, yaw wrong by 0.2°": (gated_painting(2), True, {"yaw": 0.2}),
     "naive inverse perspective mapping": (naive_mapping, False, {}),
-    "contact line": (contact_line, True, {}),
-    "contact line, pitch wrong by 0.25°": (contact_line, True, {"pitch": 0.25}),
-    "contact line, pitch wrong by 0.5°": (contact_line, True, {"pitch": 0.5}),
+    "contact line": (contact_line(), True, {}),
+    "contact line, pitch wrong by 0.25°": (contact_line(), True, {"pitch": 0.25}),
+    "contact line, pitch wrong by 0.5°": (contact_line(), True, {"pitch": 0.5}),
 }
 """How points are made, whether what stands comes before what lies, and how wrong the cameras' attitude is, degrees."""
+
+
+WITH_KERBS: dict[str, tuple[Callable[[Recording], Points], bool, dict[str, float]]] = {
+    "contact line, kerbs": (contact_line(KERB), True, {}),
+    "contact line, kerbs left out": (contact_line(), True, {}),
+}
+"""The same in streets with kerbs."""
 
 
 def main(scenes: int = 3) -> dict[str, object]:
     """Run all variants on some scenes; the counts of all scenes are added up before any ratio is taken."""
     labels = LabelSet.load("cityscapes")
     order = np.sort((UNLABELLED, *CLASSES))
-    confusion = {name: np.zeros((len(order), len(order)), dtype=np.int64) for name in VARIANTS}
-    covered = dict.fromkeys(VARIANTS, 0)
+    variants = VARIANTS | WITH_KERBS
+    confusion = {name: np.zeros((len(order), len(order)), dtype=np.int64) for name in variants}
+    covered = dict.fromkeys(variants, 0)
     whole = 0
     for seed in range(scenes):
-        recording = Recording(seed, labels)
-        truth = recording.scene.truth((FIRST, FIRST), COUNT, CELL)
         seen = np.zeros((COUNT, COUNT), dtype=bool)
-        for name, (points, stands_first, error) in VARIANTS.items():
-            recording.tree = recording.poses(**error)
-            found = vote(points(recording), stands_first)
-            known = found > 0
-            seen |= known
-            covered[name] += int(known.sum())
-            pair = (np.searchsorted(order, truth[known]), np.searchsorted(order, found[known]))
-            np.add.at(confusion[name], pair, 1)
+        for kerb, group in ((0.0, VARIANTS), (KERB, WITH_KERBS)):
+            recording = Recording(seed, labels, kerb)
+            truth = recording.scene.truth((FIRST, FIRST), COUNT, CELL)
+            for name, (points, stands_first, error) in group.items():
+                recording.tree = recording.poses(**error)
+                found = vote(points(recording), stands_first)
+                known = found > 0
+                seen |= known
+                covered[name] += int(known.sum())
+                pair = (np.searchsorted(order, truth[known]), np.searchsorted(order, found[known]))
+                np.add.at(confusion[name], pair, 1)
         whole += int(seen.sum())
     table = Table("variant", "mIoU", "car", "person", "accuracy", "coverage", title=f"{scenes} scenes, {CELL} m cells")
     figures: dict[str, object] = {}

@@ -32,8 +32,8 @@ from panoptic_ros.messages.grid import grid_messages
 from panoptic_ros.messages.topics import GRID_LATCHED, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE, info_topic_of
 from panoptic_ros.recorded_grid import (
     GridCamera,
-    GridFeed,
     GridTopics,
+    RecordedFeed,
     Segment,
     find_grid_topics,
     grid_camera,
@@ -179,7 +179,7 @@ def replay_grid(
     inputs = tuple(dict.fromkeys(name for name in chosen if wanted.inputs or name != CAMERA)) or (CAMERA,)
     (grid,) = make_grids([inputs], options, labels, wanted.extrinsics, as_node=not wanted.inputs)
     pictures = _Pictures(labels, images, topics, recorded_segments(labels))
-    feed = GridFeed(topics, [grid], pictures.segment)
+    feed = RecordedFeed(topics, [grid], pictures.segment)
     painter, topics_out, done = TopViewPainter(labels), set(wanted.topics_out), 0
     own = set(topics.of_sensors(inputs)) | (set(topics.of_labels()) if of_truth else set())
     seen = set(images) if wanted.video is not None else set()

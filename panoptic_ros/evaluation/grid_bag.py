@@ -18,7 +18,7 @@ from panoptic_ros.evaluation.overlaps import EvaluationError
 from panoptic_ros.evaluation.recorded_cameras import TRUTH
 from panoptic_ros.grid.poses import NotYetError, PoseError, PoseTree
 from panoptic_ros.messages.grid import transforms_from
-from panoptic_ros.recorded_grid import FedGrid, GridFeed, GridTopics, Segment, merged_messages
+from panoptic_ros.recorded_grid import FedGrid, GridTopics, RecordedFeed, Segment, merged_messages
 from panoptic_ros.recorded_grid.topics import CLOUD, STATIC
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def evaluate_grids(
     grids:
         Each with its inputs; all get the same labels, in the classes of `alignment`.
     segment:
-        See `GridFeed`.
+        See `RecordedFeed`.
     alignment:
         Between the labels and the truth.
     options:
@@ -170,7 +170,7 @@ def evaluate_grids(
     def aligned(*arguments: Any) -> Any:
         return alignment.prediction(segment(*arguments))
 
-    feed = GridFeed(topics, grids, aligned)
+    feed = RecordedFeed(topics, grids, aligned)
     inputs = {one for grid in grids for one in grid.inputs}
     own = {*topics.of_sensors(inputs), *truths, *(() if labels_paths else topics.of_labels())}
     sources: list[tuple[Sequence[Path], set[str]]] = [((path,), own)]
@@ -254,7 +254,7 @@ class _Judge:
             self._metrics[pair.camera].update(pair.name, result.snapshot, result.objects, pair.truth)
             self._last[pair.camera] = pair
 
-    def finish(self, path: Path, resolution: float, feed: GridFeed) -> GridEvaluation:
+    def finish(self, path: Path, resolution: float, feed: RecordedFeed) -> GridEvaluation:
         self.take_results(feed.finish())
         self._settle(ended=True)
         self._measure(self._matcher.flush())
@@ -278,7 +278,7 @@ class _Judge:
             self._alignment, resolution, tuple(scores), self._moments, self._without_pose, dict(feed.problems)
         )
 
-    def _why_none(self, feed: GridFeed) -> str:
+    def _why_none(self, feed: RecordedFeed) -> str:
         """Why nothing could be compared."""
         dropped = [f"{grid.name}: {reason}" for grid in self._grids for reason in grid.builder.dropped]
         reasons = [*dropped, *feed.problems] or ["no grid is near the stamp of a truth (--tolerance)"]

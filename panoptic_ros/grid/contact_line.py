@@ -6,7 +6,9 @@ paints whole images onto the ground instead, and smears everything that stands a
 
 We look along rays on the ground rather than along columns of the image, which is the same for a level camera without
 distortion, and right for all others.  The ground is the plane z = 0 of the base frame: where the body pitches, that
-frame must be one on the ground (``base_footprint``, REP 120) and tf must have the attitude.
+frame must be one on the ground (``base_footprint``, REP 120) and tf must have the attitude.  What the options call
+raised, as sidewalks are, lies a kerb higher, and so does what stands on it: from 1.5 m above the road, a kerb of 0.12 m
+that is left out puts everything on the sidewalk 8 % too far away.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from panoptic_ros.grid.options import GridOptions
 from panoptic_ros.grid.poses import Pose, PoseTree
 from panoptic_ros.labels import LabelSet
 
+LOWEST = 0.05
+"""Metres that a camera must be above the ground."""
+
 RUN = 2
 """Pixels along a ray that an obstacle must have: one alone is a speck."""
 
@@ -34,6 +39,27 @@ MAXIMUM_STEPS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """Where rays end.
+
+    Attributes
+    ----------
+    rays, steps:
+        (H,) intp, the rays that meet an obstacle, and at which step.
+    ranges, rises:
+        (H,) float32, metres from the foot to the contacts, and by which these lie above z = 0.
+    seen_until:
+        (A,) float32, metres up to which each ray has seen the ground, 0 for none.
+    """
+
+    rays: NDArray[np.intp]
+    steps: NDArray[np.intp]
+    ranges: NDArray[np.float32]
+    rises: NDArray[np.float32]
+    seen_until: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Rays:
     """Rays on the ground; A azimuths and S steps outward, one pixel of the image each at the nearest.
 
@@ -42,7 +68,7 @@ class _Rays:
     azimuths:
         (A,) float32, radians about the foot of the camera, in the base frame, ascending.
     ranges:
-        (S,) float32, metres from the foot, ascending.
+        (S,) float32, metres from the foot on z = 0, ascending.
     classes:
         (A, S) int16, the class there, -1 for none; -2 outside the image.
     pixels:
@@ -59,8 +85,9 @@ def observe_contact_line(view: CameraView, tree: PoseTree, labels: LabelSet, opt
     """Free ground and contact points of one image.
 
     Ground is sampled once per cell of the grid, at the cell's middle, so that near ground does not outvote far ground.
-    A point at range r, seen from height h, has the range error σ = (r² + h²)/h · σ_θ, with
-    `contact_line.attitude_sigma` as σ_θ, and the weight min(1, (resolution / σ)²).
+    What lies z higher than the plane of the base is at 1 - z/h of the range at which its ray meets that plane; an
+    obstacle stands on the ground before it.  A point at range r, seen from h above its ground, has the range error
+    σ = (r² + h²)/h · σ_θ, with `contact_line.attitude_sigma` as σ_θ, and the weight min(1, (resolution / σ)²).
 
     Parameters
     ----------
@@ -82,7 +109,7 @@ def observe_contact_line(view: CameraView, tree: PoseTree, labels: LabelSet, opt
     optical = tree.lookup(view.frame, options.base_frame, view.stamp)
     centre = optical.inverse.compose(Pose(np.eye(3), view.camera.centre)).translation
     height = float(centre[2])
-    if height < 0.05:
+    if height < LOWEST:
         raise CameraError(
             f"camera {view.name}: {view.frame} is {height:.2f} m above z = 0 of {options.base_frame}; a contact line "
             "needs the ground there, and the camera above it"
@@ -93,20 +120,22 @@ def observe_contact_line(view: CameraView, tree: PoseTree, labels: LabelSet, opt
         classes[-options.contact_line.bonnet_rows :] = -2
     foot = np.array([centre[0], centre[1], 0.0])
     rays = _cast(view.camera, optical.taking(foot), height, classes, options)
-    contact, seen_until = _contacts(rays, table)
-    hit = np.flatnonzero(contact >= 0)
-    at_azimuth, at_range = rays.azimuths[hit], rays.ranges[contact[hit]]
-    hits = np.stack([np.cos(at_azimuth) * at_range, np.sin(at_azimuth) * at_range, np.zeros_like(at_range)], axis=1)
-    ids = view.segmentation.ids.ravel()[rays.pixels[hit, contact[hit]]]
+    # A kerb as high as the camera is none that it looks over.
+    rises = np.where(table.rises < height - LOWEST, table.rises, np.float32(0))
+    ends = _contacts(rays, table, rises, height)
+    at_azimuth = rays.azimuths[ends.rays]
+    hits = np.stack([np.cos(at_azimuth) * ends.ranges, np.sin(at_azimuth) * ends.ranges, ends.rises], axis=1)
+    ids = view.segmentation.ids.ravel()[rays.pixels[ends.rays, ends.steps]]
 
     anchor = base.compose(Pose(np.eye(3), foot)).translation
     to_fixed = Pose(base.rotation, np.zeros(3))
-    free = _free_cells(rays, seen_until, anchor, to_fixed, options)
-    rows_classes, free = _classes_at(view.camera, optical.taking(foot), classes, free, table)
+    free = _free_cells(rays, ends.seen_until, anchor, to_fixed, options)
+    free_classes, free = _classes_at(view.camera, optical.taking(foot), classes, free, table, rises)
     in_base = np.concatenate([free, hits.astype(np.float32)])
-    found = np.concatenate([rows_classes, rays.classes[hit, contact[hit]]])
+    found = np.concatenate([free_classes, rays.classes[ends.rays, ends.steps]])
     distance = np.hypot(in_base[:, 0], in_base[:, 1])
-    sigma = (distance**2 + height**2) / height * np.float32(np.deg2rad(options.contact_line.attitude_sigma))
+    above = np.float32(height) - in_base[:, 2]
+    sigma = (distance**2 + above**2) / above * np.float32(np.deg2rad(options.contact_line.attitude_sigma))
     weights = np.minimum(1.0, (options.resolution / np.maximum(sigma, 1e-6)) ** 2).astype(np.float32)
     instances = np.zeros(len(in_base), dtype=np.int32)
     instances[len(free) :] = np.where(table.thing[found[len(free) :]], ids, 0)
@@ -162,8 +191,8 @@ def _cast(
     return _Rays(azimuths, ranges, found.reshape(count, steps), pixels.reshape(count, steps))
 
 
-def _contacts(rays: _Rays, table: ClassTable) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The step at which each ray meets its obstacle, -1 for none, and the range up to which it has seen the ground."""
+def _contacts(rays: _Rays, table: ClassTable, rises: NDArray[np.float32], height: float) -> _Ends:
+    """Where each ray meets its obstacle, and up to where it has seen the ground."""
     steps = rays.classes.shape[1]
     ground = table.ground[rays.classes] & (rays.classes >= 0)
     stands = (rays.classes >= 0) & ~ground
@@ -173,10 +202,13 @@ def _contacts(rays: _Rays, table: ClassTable) -> tuple[NDArray[np.intp], NDArray
         run[:, -ahead:] = False
     first = np.where(run.any(axis=1), run.argmax(axis=1), steps)
     before = np.arange(steps)[None] < first[:, None]
-    last_ground = np.where(ground & before, np.arange(steps)[None], -1).max(axis=1, initial=-1)
-    met = (first < steps) & (last_ground >= 0) & (first - last_ground <= GAP + 1)
-    limit = np.where(last_ground >= 0, rays.ranges[np.maximum(last_ground, 0)], np.float32(0))
-    return np.where(met, first, -1), limit.astype(np.float32)
+    last = np.where(ground & before, np.arange(steps)[None], -1).max(axis=1, initial=-1)
+    met = np.flatnonzero((first < steps) & (last >= 0) & (first - last <= GAP + 1))
+    known, last = last >= 0, np.maximum(last, 0)
+    rise = np.where(known, rises[rays.classes[np.arange(len(last)), last]], np.float32(0))
+    nearer = 1 - rise / np.float32(height)
+    seen_until = np.where(known, rays.ranges[last] * nearer, np.float32(0))
+    return _Ends(met, first[met], rays.ranges[first[met]] * nearer[met], rise[met], seen_until)
 
 
 def _free_cells(
@@ -208,13 +240,29 @@ def _free_cells(
 
 
 def _classes_at(
-    camera: Camera, optical_from_foot: Pose, classes: NDArray[np.int16], ground: NDArray[np.float32], table: ClassTable
+    camera: Camera,
+    optical_from_foot: Pose,
+    classes: NDArray[np.int16],
+    ground: NDArray[np.float32],
+    table: ClassTable,
+    rises: NDArray[np.float32],
 ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """The classes of points on the ground, of those that show ground, with these points."""
-    pixels = _pixels(camera, optical_from_foot, ground)
-    found = np.where(pixels >= 0, classes.ravel()[pixels], np.int16(-1))
-    kept = (found >= 0) & table.ground[found]
-    return found[kept], ground[kept]
+    """The classes of places on the ground, of those that show ground, with these places at the height they have.
+
+    A place is of a class if its pixel is, at the height of that class.  Before a kerb that holds for the road and may
+    hold for the sidewalk behind, over which the ray goes on: the lower one is seen.
+    """
+    found = np.full(len(ground), -1, dtype=np.int16)
+    lifted = ground.copy()
+    for rise in np.unique(rises[table.ground]):
+        rest = np.flatnonzero(found < 0)
+        at = ground[rest] + np.array([0, 0, rise], dtype=np.float32)
+        pixels = _pixels(camera, optical_from_foot, at)
+        seen = np.where(pixels >= 0, classes.ravel()[pixels], np.int16(-1))
+        of_rise = (seen >= 0) & table.ground[seen] & (rises[seen] == rise)
+        found[rest[of_rise]], lifted[rest[of_rise]] = seen[of_rise], at[of_rise]
+    kept = found >= 0
+    return found[kept], lifted[kept]
 
 
 def _pixels(camera: Camera, optical_from_foot: Pose, ground: NDArray[np.float32]) -> NDArray[np.int64]:

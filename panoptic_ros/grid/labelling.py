@@ -79,11 +79,14 @@ class ClassTable:
         (256,) int16, the position of each class id in the label set; -1 for void, unknown and ignored ones.
     ground, thing:
         (C + 1,) bool by that position; the last entry is that of -1.
+    rises:
+        (C + 1,) float32, metres by which the ground of a class lies above the plane of the base.
     """
 
     indices: NDArray[np.int16]
     ground: NDArray[np.bool_]
     thing: NDArray[np.bool_]
+    rises: NDArray[np.float32]
 
     @classmethod
     @lru_cache(maxsize=16)  # matching names costs a millisecond
@@ -93,7 +96,8 @@ class ClassTable:
         for index, label in enumerate(labels.labels):
             indices[label.id] = -1 if ignored[index] else index
         thing = np.array([label.is_thing for label in labels.labels])
-        return cls(indices, np.append(options.is_ground(labels), False), np.append(thing, False))
+        rises = np.append(options.is_raised(labels), False) * np.float32(options.contact_line.kerb_height)
+        return cls(indices, np.append(options.is_ground(labels), False), np.append(thing, False), rises)
 
     def of_ids(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         """Positions in the label set of segment ids; what no label set has is -1."""

@@ -102,6 +102,15 @@ STANDING = (
 )
 """The countable classes of these label sets that stay where they are."""
 
+RAISED = (
+    "sidewalk",
+    "pavement",
+    "pavement-merged",
+    "pedestrian area",
+    "traffic island",
+)
+"""What of the ground lies a kerb higher than the road."""
+
 IGNORED = ("sky", "sky-*", "ego vehicle", "car mount", "background")
 
 
@@ -238,15 +247,21 @@ class ContactLineOptions:
         Standard deviation of the camera's pitch and roll, degrees.
     bonnet_rows:
         Lowest rows of the image that show the vehicle itself.
+    raised:
+        Names of the classes of the ground that lie a kerb higher than the plane of the base, as in `GridOptions`.
+    kerb_height:
+        How much higher, metres; 0 where the vehicle is on a sidewalk itself.
     """
 
     maximum_range: float = 20.0
     attitude_sigma: float = 0.25
     bonnet_rows: int = 0
+    raised: tuple[str, ...] = RAISED
+    kerb_height: float = 0.12
 
     def __post_init__(self) -> None:
         _positive(self, "maximum_range", "attitude_sigma")
-        _at_least(self, 0, "bonnet_rows")
+        _at_least(self, 0, "bonnet_rows", "kerb_height")
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +386,10 @@ class GridOptions:
     def is_ground(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes lie flat."""
         return _named(labels, self.ground) & ~self.is_ignored(labels)
+
+    def is_raised(self, labels: LabelSet) -> NDArray[np.bool_]:
+        """(C,) bool, which classes of the ground lie a kerb higher than the plane of the base."""
+        return _named(labels, self.contact_line.raised) & self.is_ground(labels)
 
     def is_ignored(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes say nothing about the grid."""

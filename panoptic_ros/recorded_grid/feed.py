@@ -37,7 +37,7 @@ class FedGrid:
     builder: GridBuilder
 
 
-class GridFeed:
+class RecordedFeed:
     """Reads messages and hands their content to grids.
 
     A message that cannot be used is counted, and the grids go on without it.

@@ -7,7 +7,7 @@ geometry with `panoptic_ros.grid`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,20 +55,31 @@ class Box:
 
 @dataclass(frozen=True)
 class Scene:
-    """Boxes on the plane z = 0; the ground is road up to `road` metres to both sides of y = 0, and sidewalk beyond."""
+    """Boxes on the ground, which is road up to `road` metres to both sides of y = 0, and sidewalk beyond.
+
+    The road is z = 0, the sidewalk `kerb` metres higher; rays must begin above the road.
+    """
 
     boxes: tuple[Box, ...]
     road: float = 5.0
+    kerb: float = 0.0
 
     def cast(
         self, origin: NDArray[np.float64], rays: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """How far each ray goes and the id of what it meets: infinity and sky where nothing."""
+        falls = rays[:, 2] < 0
+        slope = np.where(falls, rays[:, 2], -1.0)
+        on_road, on_sidewalk = -origin[2] / slope, (self.kerb - origin[2]) / slope
         with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.where(rays[:, 2] < 0, -origin[2] / rays[:, 2], np.inf)
-        y = origin[1] + np.where(np.isfinite(distance), distance, 0.0) * rays[:, 1]
-        ids = np.where(np.abs(y) < self.road, ROAD * 1000, SIDEWALK * 1000)
-        ids[~np.isfinite(distance)] = SKY * 1000
+            at_kerb = (np.sign(rays[:, 1]) * self.road - origin[1]) / rays[:, 1]
+        over_sidewalk = np.abs(origin[1] + on_sidewalk * rays[:, 1]) >= self.road
+        meets_road = np.abs(origin[1] + on_road * rays[:, 1]) < self.road
+        # What comes down between the two meets the face of the kerb, which is of the sidewalk.
+        distance = np.where(over_sidewalk, on_sidewalk, np.where(meets_road, on_road, at_kerb))
+        distance[~falls] = np.inf
+        ids = np.where(meets_road & ~over_sidewalk, ROAD * 1000, SIDEWALK * 1000)
+        ids[~falls] = SKY * 1000
         length = np.sqrt(np.einsum("ij,ij->i", rays, rays))
         for box in self.boxes:
             # Only rays within the cone around the ball that holds the box.
@@ -138,8 +149,11 @@ def pixel_rays(width: int, height: int, focal: float) -> NDArray[np.float64]:
     return np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
 
 
-def street(seed: int = 0, cars: int = 14, people: int = 16) -> Scene:
-    """A street: house fronts, parked and driving cars with all yaws, people on both sides, poles and trees."""
+def street(seed: int = 0, cars: int = 14, people: int = 16, kerb: float = 0.0) -> Scene:
+    """A street: house fronts, parked and driving cars with all yaws, people on both sides, poles and trees.
+
+    What has its middle beside the road stands `kerb` metres higher.
+    """
     rng = np.random.default_rng(seed)
     boxes = []
     for side in (-1, 1):
@@ -169,4 +183,6 @@ def street(seed: int = 0, cars: int = 14, people: int = 16) -> Scene:
     for instance in range(cars + 1, cars + people + 1):
         x, y = place((-25, 2.0), (25, 9.0), 2.4)
         boxes.append(Box(PERSON, instance, x, y, 0.5, 0.5, rng.uniform(1.6, 1.85), rng.uniform(0, 3)))
-    return Scene(tuple(boxes))
+    road = Scene.road
+    boxes = [replace(box, bottom=kerb) if abs(box.y) >= road else box for box in boxes]
+    return Scene(tuple(boxes), road, kerb)

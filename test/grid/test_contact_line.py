@@ -1,4 +1,4 @@
-"""The contact line of exact scenes: contacts on footprints, free ground before them, and nothing behind."""
+"""The contact line of exact scenes, with kerbs and without: contacts on footprints, free ground before them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ WIDTH, HEIGHT, FOCAL = 640, 400, 320.0
 MATRIX = [FOCAL, 0, (WIDTH - 1) / 2, 0, FOCAL, (HEIGHT - 1) / 2, 0, 0, 1]
 AT = np.array([1.5, 0.2, 1.6])
 ODOM = Pose(turn(yaw=-40), np.array([2e5, 1e5, 30.0]))
-OPTIONS = GridOptions(resolution=0.25, size=320)
+OPTIONS = GridOptions(resolution=0.25, size=320, contact_line=ContactLineOptions(kerb_height=0.0))
+KERB = 0.15
 
 
 def seen_from(
@@ -62,15 +63,22 @@ def distance_to(scene: Scene, points: np.ndarray) -> np.ndarray:
 ATTITUDES = {"level": turn(pitch=6), "rolled": turn(roll=7, pitch=10, yaw=20)}
 
 
+def with_kerbs(height: float) -> GridOptions:
+    """The options where sidewalks lie so much higher."""
+    return replace(OPTIONS, contact_line=ContactLineOptions(kerb_height=height))
+
+
+@pytest.mark.parametrize("kerb", [0.0, KERB])
 @pytest.mark.parametrize("attitude", ATTITUDES)
-def test_contacts_lie_on_footprints_and_free_ground_is_what_it_is(attitude: str) -> None:
-    scene = street(4)
+def test_contacts_lie_on_footprints_and_free_ground_is_what_it_is(attitude: str, kerb: float) -> None:
+    scene = street(4, kerb=kerb)
     view, tree = seen_from(scene, ATTITUDES[attitude])
-    seen = observe_contact_line(view, tree, LABELS, OPTIONS)
+    seen = observe_contact_line(view, tree, LABELS, with_kerbs(kerb))
     assert (seen.source, seen.stamp) == ("contact_line", 0)
     np.testing.assert_allclose(seen.origin, ODOM.rotation @ AT + ODOM.translation, atol=1e-9)
     points = in_base(seen)
-    np.testing.assert_allclose(points[:, 2], 0, atol=1e-4)
+    sidewalk = np.abs(points[:, 1]) >= scene.road
+    assert (np.abs(points[:, 2] - np.where(sidewalk, kerb, 0)) < 1e-4).mean() > 0.98
     free, hit = points[~seen.obstacle], points[seen.obstacle]
     assert len(hit) > 150
     assert len(free) > 1000
@@ -89,6 +97,33 @@ def test_contacts_lie_on_footprints_and_free_ground_is_what_it_is(attitude: str)
     assert (seen.cameras == 3).all()
 
 
+def test_a_kerb_that_is_left_out_puts_things_too_far_away_by_its_share_of_the_camera_s_height() -> None:
+    """A wall on the sidewalk, and the sidewalk before it: similar triangles."""
+    wall = Box(CAR, 1, 12.0, 9.0, 30.0, 1.0, 3.0, 0.0, KERB)  # its front is at y = 8.5
+    view, tree = seen_from(Scene((wall,), kerb=KERB), turn(yaw=60, pitch=6))
+    fronts, near_ends = [], []
+    for options in (OPTIONS, with_kerbs(KERB)):
+        seen = observe_contact_line(view, tree, LABELS, options)
+        points = in_base(seen)
+        fronts.append(float(np.median(points[seen.obstacle, 1])))
+        sidewalk = points[~seen.obstacle & (LABELS.class_ids[seen.classes] == SIDEWALK), 1]
+        near_ends.append(float(sidewalk.min()))
+    pixel = 0.17  # metres of ground, at 9 m
+    assert fronts[1] == pytest.approx(8.5, abs=pixel)
+    assert fronts[0] - AT[1] == pytest.approx((8.5 - AT[1]) * AT[2] / (AT[2] - KERB), abs=pixel)
+    assert fronts[0] - fronts[1] > 4 * pixel
+    # The kerb's face is sidewalk too, and begins where the road ends; the middles of cells are not finer than cells.
+    assert near_ends[1] == pytest.approx(5.0, abs=0.25)
+
+
+def test_a_camera_no_higher_than_a_kerb_takes_the_ground_for_flat() -> None:
+    view, tree = seen_from(Scene(()), ATTITUDES["level"])
+    flat = observe_contact_line(view, tree, LABELS, OPTIONS)
+    high = observe_contact_line(view, tree, LABELS, with_kerbs(AT[2]))
+    np.testing.assert_array_equal(high.points, flat.points)
+    np.testing.assert_array_equal(high.classes, flat.classes)
+
+
 def test_nothing_is_said_of_what_is_behind() -> None:
     wall = Box(CAR, 1, 8.0, 0.0, 0.5, 30.0, 1.0, 0.0)  # the camera looks over it: the road behind is in the image
     view, tree = seen_from(Scene((wall,)), ATTITUDES["level"])
@@ -99,13 +134,16 @@ def test_nothing_is_said_of_what_is_behind() -> None:
 
 
 def test_weights_are_the_error_of_the_range() -> None:
-    view, tree = seen_from(Scene(()), ATTITUDES["level"])
-    options = replace(OPTIONS, contact_line=ContactLineOptions(maximum_range=15.0, attitude_sigma=0.5))
+    view, tree = seen_from(Scene((), kerb=KERB), ATTITUDES["level"])
+    line = ContactLineOptions(maximum_range=15.0, attitude_sigma=0.5, kerb_height=KERB)
+    options = replace(OPTIONS, contact_line=line)
     seen = observe_contact_line(view, tree, LABELS, options)
-    reach = np.hypot(*(in_base(seen)[:, :2] - AT[:2]).T)
+    points = in_base(seen)
+    reach = np.hypot(*(points[:, :2] - AT[:2]).T)
     assert reach.max() <= 15.0
     assert reach.max() > 14.5
-    sigma = (reach**2 + AT[2] ** 2) / AT[2] * np.deg2rad(0.5)
+    above = AT[2] - np.where(LABELS.class_ids[seen.classes] == SIDEWALK, KERB, 0.0)
+    sigma = (reach**2 + above**2) / above * np.deg2rad(0.5)
     np.testing.assert_allclose(seen.weights, np.minimum(1, (0.25 / sigma) ** 2), rtol=1e-3)
     assert seen.weights.min() < 0.1 < 0.9 < seen.weights.max()
 
@@ -158,7 +196,7 @@ def test_the_bonnet_is_no_obstacle() -> None:
     ids = view.segmentation.ids.copy()
     ids[-40:] = CAR * 1000 + 1
     masked = replace(view, segmentation=PanopticSegmentation.from_ids(ids, LABELS.thing_ids))
-    options = replace(OPTIONS, contact_line=ContactLineOptions(bonnet_rows=40))
+    options = replace(OPTIONS, contact_line=ContactLineOptions(bonnet_rows=40, kerb_height=0.0))
     seen = observe_contact_line(masked, tree, LABELS, options)
     assert not seen.obstacle.any()
     assert len(seen) > 1000

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
-from panoptic_ros.grid.options import GridOptions, load_grid_options
+from panoptic_ros.grid.options import ContactLineOptions, GridOptions, load_grid_options
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.resources import share_directory
 
@@ -73,6 +74,7 @@ def test_a_name_that_is_none_lists_those_there_are() -> None:
         ({"labelling": {"ego_box": [[0, 0, 0], [0, 1, 1]]}}, "labelling: ego_box must be the least and the greatest"),
         ({"labelling": {"ground_height": "sea"}}, "ground_height: expected one of 'base_plane', 'estimated'"),
         ({"contact_line": {"attitude_sigma": 0.0}}, "contact_line: attitude_sigma must be a positive"),
+        ({"contact_line": {"kerb_height": -0.1}}, "contact_line: kerb_height must be at least 0"),
         ({"tracking": {"confirm": 0}}, "tracking: confirm must be at least 1"),
         ({"poses": {"queue": 0}}, "poses: queue must be at least 1"),
     ],
@@ -94,6 +96,23 @@ def test_what_lies_flat(name: str, ground: set[str], ignored: set[str]) -> None:
     labels, options = LabelSet.load(name), GridOptions()
     assert {labels.labels[i].name for i in np.flatnonzero(options.is_ground(labels))} == ground
     assert {labels.labels[i].name for i in np.flatnonzero(options.is_ignored(labels))} == ignored
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [
+        ("cityscapes", {"sidewalk"}),
+        ("camvid", {"pavement"}),
+        ("coco", {"pavement-merged"}),
+        ("mapillary_v2.0", {"sidewalk", "pedestrian area", "traffic island"}),
+        ("voc", set()),
+    ],
+)
+def test_what_lies_a_kerb_higher(name: str, raised: set[str]) -> None:
+    labels, options = LabelSet.load(name), GridOptions()
+    assert {labels.labels[i].name.lower() for i in np.flatnonzero(options.is_raised(labels))} == raised
+    everything = replace(options, contact_line=ContactLineOptions(raised=("*",)))
+    np.testing.assert_array_equal(everything.is_raised(labels), options.is_ground(labels))
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from panoptic_ros.messages.topics import CAMERA_INFO
 from panoptic_ros.recorded_grid import (
     FedGrid,
     GridCamera,
-    GridFeed,
     GridTopics,
     GridTopicsError,
+    RecordedFeed,
     find_grid_topics,
     grid_camera,
     merged_messages,
@@ -77,11 +77,11 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_street(tmp_path_factory.mktemp("street") / "street.mcap", 0.5)
 
 
-def fed(path: Path, *inputs: str, labels: str = "/truth/front/panoptic") -> tuple[GridFeed, list[Notes], list[Any]]:
+def fed(path: Path, *inputs: str, labels: str = "/truth/front/panoptic") -> tuple[RecordedFeed, list[Notes], list[Any]]:
     topics = find_grid_topics(path, [grid_camera(path, "front", labels)])
     notes = [Notes() for _ in inputs]
     grids = [FedGrid(name, frozenset(name.split("+")), note) for name, note in zip(inputs, notes, strict=True)]  # type: ignore[arg-type]
-    feed = GridFeed(topics, grids, segment)
+    feed = RecordedFeed(topics, grids, segment)
     results = []
     for message in merged_messages([((path,), topics.of_sensors() | topics.of_labels())]):
         results += feed.take(message)
