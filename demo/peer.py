@@ -90,7 +90,7 @@ class Record:
     def diagnose(self, message: DiagnosticArray) -> None:
         """Take what a message of the node's diagnostics says."""
         for status in message.status:
-            part = status.name.removeprefix(f"{NODE}: ")
+            part = status.name.partition(": ")[2]
             values = dict(self.status(part).values) | {pair.key: pair.value for pair in status.values if pair.value}
             self.parts[part] = Status(status.level == DiagnosticStatus.ERROR, status.message, values)
 
@@ -113,10 +113,12 @@ class Peer(Node):
     source:
         What is sent.
     bag:
-        Where everything that the node publishes goes, and of what is sent the images and their truth.
+        Where everything that is listened to goes, and of what is sent the images, the poses and their truth.
+    listen:
+        The types of the topics that are listened to; None is all that the node publishes.
     """
 
-    def __init__(self, source: Input, bag: BagWriter) -> None:
+    def __init__(self, source: Input, bag: BagWriter, listen: Mapping[str, str] | None = None) -> None:
         super().__init__("demo")
         self.record = Record()
         self._source, self._bag = source, bag
@@ -131,7 +133,7 @@ class Peer(Node):
         needed = {topic: POINT_CLOUD for topic in source.clouds} | {topic: TF for topic in POSES if source.clouds}
         self._senders |= {topic: self._sender(topic, kind) for topic, kind in needed.items()}
         self._needed = (*source.cameras.values(), *needed)
-        for topic, kind in outputs(source).items():
+        for topic, kind in (outputs(source) if listen is None else listen).items():
             if self._types.has(kind):  # the node does without vision_msgs too, and says so
                 self.create_subscription(self._kind(kind), topic, self._recorder(topic, kind), _qos(topic), raw=True)
 

@@ -189,8 +189,8 @@ def report(record: Record, source: Input, out: Path, grid: Table | None = None) 
         )
         if grid is not None:
             console.print(
-                "So do the classes and objects of the grid. What is free and what is occupied comes from the lidar and "
-                "the poses, and is right all the same."
+                "The classes and objects of the grid are worth no more. What is free and what is occupied comes from "
+                "the lidar and the poses and holds all the same: the grid's table says how much of it is right."
             )
 
 
