@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from inputs import Input
 from numpy.typing import NDArray
-from peer import GRID, NAV_GRID, TOP_VIEW, Record
+from peer import GRID, NAV_GRID, SEMANTIC_GRID, TOP_VIEW, Record
 from report import HEADER, LABELS, Picture, overlay_topics, read, write_titles
 from rich.table import Table
 
@@ -132,6 +132,7 @@ def grid_table(figures: Mapping[str, float]) -> Table:
 
 PERCENT = (
     "observed, of the window's cells",
+    "with a class, of the window's cells",
     "coverage: observed, of the cells with a truth",
     "of the free ones",
     "of the occupied ones",
@@ -146,9 +147,13 @@ def _shares(bag: Path) -> dict[str, float]:
     labels = LabelSet.load(LABELS)  # of which nothing is asked here but what is free
     truths, metrics = Truths(bag), CellMetrics(labels, np.zeros(len(labels), dtype=bool))
     observed: list[float] = []
+    labelled: list[float] = []
     moments = 0
-    for _, _, message in read(bag, [NAV_GRID]):
+    for topic, _, message in read(bag, [NAV_GRID, SEMANTIC_GRID]):
         told = cells(message)
+        if topic == SEMANTIC_GRID:
+            labelled.append(float(np.mean(told != UNKNOWN)))
+            continue
         observed.append(float(np.mean(told != UNKNOWN)))
         truth = truths.near(messages.nanoseconds(message.header.stamp))
         if truth is not None:
@@ -161,7 +166,8 @@ def _shares(bag: Path) -> dict[str, float]:
         return {}
     result = metrics.result()
     shares = (
-        *(float(np.mean(observed)), result.coverage, result.free_coverage, result.occupied_coverage),
+        *(float(np.mean(observed)), float(np.mean(labelled)) if labelled else None),
+        *(result.coverage, result.free_coverage, result.occupied_coverage),
         *(result.free_iou, result.occupied_iou, result.false_free),
     )
     found = {name: share for name, share in zip(PERCENT, shares, strict=True) if share is not None}

@@ -28,7 +28,7 @@ DROPPED = "dropped, "  # and the reason: a key of a camera's diagnostics
 GRID = "grid"  # what the diagnostics call it
 GRIDS = {f"/{NODE}/{name}": kind for name, kind in GRID_TOPICS.items()}
 LATCHED_GRIDS = tuple(f"/{NODE}/{name}" for name in GRID_LATCHED)
-NAV_GRID, TOP_VIEW = f"/{NODE}/nav_grid", f"/{NODE}/top_view"
+NAV_GRID, SEMANTIC_GRID, TOP_VIEW = f"/{NODE}/nav_grid", f"/{NODE}/semantic_grid", f"/{NODE}/top_view"
 TRUE_GRIDS = ("/truth/occupancy", "/truth/semantic_grid")
 RECORDED_INPUTS = (
     *("/image_raw", "/image_raw/compressed", "/camera_info", "/panoptic", f"/truth/{LABEL_TOPIC}"),

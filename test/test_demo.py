@@ -212,6 +212,8 @@ def test_the_grid_is_recorded_and_right(drive: Path, played: tuple[Path, str]) -
     assert figures["of the occupied ones"] == pytest.approx(states[1, 1:].sum() / states[1].sum())
     free_iou = states[0, 1] / (states[0, 1:].sum() + states[1, 1])
     assert figures["IoU of free, of the observed"] == pytest.approx(free_iou)
+    labelled = [np.mean(cells(one) != -1) for one in recorded["/panoptic_node/semantic_grid"]]
+    assert figures["with a class, of the window's cells"] == pytest.approx(np.mean(labelled))
     assert states[0, 1] > 1000
     assert states[0, 1] / states[:, 1].sum() > 0.98  # what it calls free is free
     assert occupied > 20
