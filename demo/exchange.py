@@ -26,11 +26,13 @@ class NodeProcess:
         The node's parameters.
     log:
         File that takes what the node says.
+    node:
+        Which of the nodes.
     """
 
-    def __init__(self, parameters: dict[str, Any], log: Path) -> None:
+    def __init__(self, parameters: dict[str, Any], log: Path, node: str = NODE) -> None:
         self._log = log
-        command = [sys.executable, "-m", "panoptic_ros.nodes.panoptic_node", "--ros-args"]
+        command = [sys.executable, "-m", f"panoptic_ros.nodes.{node}", "--ros-args"]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         with log.open("wb") as file:

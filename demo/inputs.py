@@ -24,12 +24,13 @@ from panoptic_ros.bags import read_frames
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.frames import SourceError
 from panoptic_ros.messages import NANOSECONDS
-from panoptic_ros.messages.topics import IMAGE, LABEL_TOPIC
+from panoptic_ros.messages.topics import IMAGE, LABEL_TOPIC, POINT_CLOUD, TRANSFORMS
 
 VIDEO_RATE = 10  # frames a second
 RIG = "two_cameras"
-TF = "tf2_msgs/msg/TFMessage"  # the one type that has no header
+TF = TRANSFORMS  # the one type that has no header
 TRUTH = "/truth/"
+POSES = ("/tf", "/tf_static")
 LATCHED = ("/tf_static", f"{TRUTH}{LABEL_TOPIC}")
 
 
@@ -53,6 +54,8 @@ class Input(Protocol):
     ----------
     cameras:
         The image topic of each camera, by its name.
+    clouds:
+        The topics of lidars that a grid can be made of: none where nobody says where they are.
     rate:
         Frames a second of each camera.
     has_truth:
@@ -60,6 +63,7 @@ class Input(Protocol):
     """
 
     cameras: dict[str, str]
+    clouds: tuple[str, ...]
     rate: float
     has_truth: bool
 
@@ -76,6 +80,7 @@ class VideoInput:
         If nothing can be read.
     """
 
+    clouds = ()
     has_truth = False
 
     def __init__(self, path: Path, count: int) -> None:
@@ -113,13 +118,16 @@ class DriveInput:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._open() as reader:
-            topics = {connection.topic for connection in reader.connections}
+            topics = {connection.topic: connection.msgtype for connection in reader.connections}
             counts = {connection.topic: connection.msgcount for connection in reader.connections}
             seconds = reader.duration / NANOSECONDS
         suffix = "/image_raw/compressed"
         self.cameras = {name.removesuffix(suffix)[1:]: name for name in sorted(topics) if name.endswith(suffix)}
         if not self.cameras:
             raise DemoError(f"{path}: expected images on /<camera>{suffix}; its topics are {', '.join(sorted(topics))}")
+        placed = messages.RosMessageTypes().has(TF) and all(topic in topics for topic in POSES)
+        lidars = (name for name, kind in sorted(topics.items()) if kind == POINT_CLOUD and not name.startswith(TRUTH))
+        self.clouds = tuple(lidars) if placed else ()
         self.rate = min(counts[topic] for topic in self.cameras.values()) / seconds
         self.about = f"{path}: {seconds:.0f} s, {path.stat().st_size / 1e6:.0f} MB"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from exchange import NODE
-from inputs import LATCHED, TF, Input, Shot
+from inputs import LATCHED, POSES, TF, Input, Shot
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -21,11 +21,20 @@ from stamps import header_stamp, with_header_stamp
 from panoptic_ros import messages
 from panoptic_ros.bags import BagWriter
 from panoptic_ros.messages import NANOSECONDS
-from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TOPIC, LABEL_TYPE
+from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_LATCHED, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE, POINT_CLOUD
 
 LABEL_INFO, DIAGNOSTICS = f"/{NODE}/{LABEL_TOPIC}", "/diagnostics"
 DROPPED = "dropped, "  # and the reason: a key of a camera's diagnostics
-RECORDED_INPUTS = ("/image_raw", "/image_raw/compressed", "/camera_info", "/panoptic", f"/truth/{LABEL_TOPIC}")
+GRID = "grid"  # what the diagnostics call it
+GRIDS = {f"/{NODE}/{name}": kind for name, kind in GRID_TOPICS.items()}
+LATCHED_GRIDS = tuple(f"/{NODE}/{name}" for name in GRID_LATCHED)
+NAV_GRID, SEMANTIC_GRID, TOP_VIEW = f"/{NODE}/nav_grid", f"/{NODE}/semantic_grid", f"/{NODE}/top_view"
+TRUE_GRIDS = ("/truth/occupancy", "/truth/semantic_grid")
+RECORDED_INPUTS = (
+    *("/image_raw", "/image_raw/compressed", "/camera_info", "/panoptic", f"/truth/{LABEL_TOPIC}"),
+    *TRUE_GRIDS,
+    *POSES,
+)
 
 
 class Status(NamedTuple):
@@ -43,18 +52,24 @@ class Record:
     Attributes
     ----------
     sent:
-        Number of images of each camera.
+        Number of images of each camera, and of clouds of each lidar, by its topic.
     published:
         Number of messages on each topic of the node.
     ages:
         Seconds from the camera's stamp to the arrival of the overlay here, by camera.
+    grid_ages:
+        Seconds from the stamp of the cloud that a grid is of to the arrival of the grid here.
+    grid_arrivals:
+        When those grids came, ns.
     parts:
-        What the diagnostics said of "model" and of each camera.
+        What the diagnostics said of "model", of "grid" and of each camera.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     published: Counter[str] = field(default_factory=Counter)
     ages: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    grid_ages: list[float] = field(default_factory=list)
+    grid_arrivals: list[int] = field(default_factory=list)
     parts: dict[str, Status] = field(default_factory=dict)
 
     def status(self, part: str) -> Status:
@@ -75,15 +90,19 @@ class Record:
     def diagnose(self, message: DiagnosticArray) -> None:
         """Take what a message of the node's diagnostics says."""
         for status in message.status:
-            part = status.name.removeprefix(f"{NODE}: ")
+            part = status.name.partition(": ")[2]
             values = dict(self.status(part).values) | {pair.key: pair.value for pair in status.values if pair.value}
             self.parts[part] = Status(status.level == DiagnosticStatus.ERROR, status.message, values)
 
 
-def outputs(cameras: Iterable[str]) -> dict[str, str]:
-    """The type of each topic that the node publishes for some cameras."""
-    of_cameras = {f"/{NODE}/{name}/{topic}": kind for name in cameras for topic, kind in CAMERA_TOPICS.items()}
-    return of_cameras | {LABEL_INFO: LABEL_TYPE, DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray"}
+def outputs(source: Input) -> dict[str, str]:
+    """The type of each topic that the node publishes for what it is sent."""
+    of_cameras = {f"/{NODE}/{name}/{topic}": kind for name in source.cameras for topic, kind in CAMERA_TOPICS.items()}
+    return (
+        of_cameras
+        | (GRIDS if source.clouds else {})
+        | {LABEL_INFO: LABEL_TYPE, DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray"}
+    )
 
 
 class Peer(Node):
@@ -94,10 +113,12 @@ class Peer(Node):
     source:
         What is sent.
     bag:
-        Where everything that the node publishes goes, and of what is sent the images and their truth.
+        Where everything that is listened to goes, and of what is sent the images, the poses and their truth.
+    listen:
+        The types of the topics that are listened to; None is all that the node publishes.
     """
 
-    def __init__(self, source: Input, bag: BagWriter) -> None:
+    def __init__(self, source: Input, bag: BagWriter, listen: Mapping[str, str] | None = None) -> None:
         super().__init__("demo")
         self.record = Record()
         self._source, self._bag = source, bag
@@ -108,7 +129,11 @@ class Peer(Node):
         self._senders: dict[str, Publisher | None] = {}
         for topic in source.cameras.values():
             self._senders[topic] = self._sender(topic, _image_kind(topic))
-        for topic, kind in outputs(source.cameras).items():
+        # Before the first message too: what comes before the node listens is lost.
+        needed = {topic: POINT_CLOUD for topic in source.clouds} | {topic: TF for topic in POSES if source.clouds}
+        self._senders |= {topic: self._sender(topic, kind) for topic, kind in needed.items()}
+        self._needed = (*source.cameras.values(), *needed)
+        for topic, kind in (outputs(source) if listen is None else listen).items():
             if self._types.has(kind):  # the node does without vision_msgs too, and says so
                 self.create_subscription(self._kind(kind), topic, self._recorder(topic, kind), _qos(topic), raw=True)
 
@@ -123,8 +148,8 @@ class Peer(Node):
         return True
 
     def connected(self) -> bool:
-        """Whether the node listens to all cameras."""
-        senders = [self._senders[topic] for topic in self._source.cameras.values()]
+        """Whether the node listens to all cameras, and to all that the grid is made of."""
+        senders = [self._senders[topic] for topic in self._needed]
         return all(sender is not None and sender.get_subscription_count() > 0 for sender in senders)
 
     def send(self, shot: Shot, start: int) -> None:
@@ -140,6 +165,8 @@ class Peer(Node):
             self._bag.write_raw(shot.topic, shot.kind, self.now(), data)
         if shot.topic in self._camera_of:
             self.record.sent[self._camera_of[shot.topic]] += 1
+        elif shot.topic in self._source.clouds:
+            self.record.sent[shot.topic] += 1
 
     def now(self) -> int:
         """Nanoseconds since the epoch."""
@@ -149,9 +176,8 @@ class Peer(Node):
         """What publishes on a topic; None if there are no messages of that type here."""
         if not self._types.has(kind):
             return None
-        return self.create_publisher(
-            self._kind(kind), topic, _qos(topic) if topic in LATCHED else qos_profile_sensor_data
-        )
+        reliable = topic in LATCHED or kind == TF
+        return self.create_publisher(self._kind(kind), topic, _qos(topic) if reliable else qos_profile_sensor_data)
 
     def _restamped(self, shot: Shot, start: int) -> bytes:
         if shot.kind != TF:
@@ -175,6 +201,9 @@ class Peer(Node):
             self.record.published[topic] += 1
             if aged:
                 self.record.ages[aged].append((arrival - header_stamp(data)) / NANOSECONDS)
+            elif topic == NAV_GRID:
+                self.record.grid_ages.append((arrival - header_stamp(data)) / NANOSECONDS)
+                self.record.grid_arrivals.append(arrival)
             elif topic == DIAGNOSTICS:
                 self.record.diagnose(deserialize_message(data, DiagnosticArray))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from exchange import NODE, DemoError
 from inputs import TRUTH, Input
 from numpy.typing import NDArray
-from peer import Record
+from peer import GRIDS, Record
 from rich.console import Console
 from rich.table import Table
 from rosbags.highlevel import AnyReader
@@ -35,6 +35,7 @@ from panoptic_ros.messages.topics import CAMERA_TOPICS
 
 LABELS = "cityscapes"  # of the drive's truth
 SHEET_ROWS, SHEET_WIDTH = 4, 640
+HEADER = 32  # pixels above pictures, for titles
 Picture = NDArray[np.uint8]
 
 console = Console()
@@ -100,11 +101,15 @@ def write_sheet(bag: Path, source: Input, record: Record, path: Path) -> None:
             columns.append(paint(frame, messages.segmentation_from_messages(found[key]["truth"], None, labels)))
         size = (SHEET_WIDTH, round(SHEET_WIDTH * frame.shape[0] / frame.shape[1]))
         rows.append(np.hstack([cv2.resize(column, size, interpolation=cv2.INTER_AREA) for column in columns]))
-    header = np.full((32, rows[0].shape[1], 3), 32, dtype=np.uint8)
-    for column, title in enumerate(titles):
-        where = (column * SHEET_WIDTH + 10, 22)
-        cv2.putText(header, title, where, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    header = np.full((HEADER, rows[0].shape[1], 3), 32, dtype=np.uint8)
+    write_titles(header, titles, [SHEET_WIDTH] * len(titles))
     cv2.imwrite(str(path), np.vstack([header, *rows]))
+
+
+def write_titles(header: Picture, titles: Sequence[str], widths: Sequence[int]) -> None:
+    """Write the title of each column, of some width in pixels, into what lies above the columns."""
+    for title, left in zip(titles, np.cumsum([0, *widths]).tolist(), strict=False):
+        cv2.putText(header, title, (left + 10, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def worth(model: Mapping[str, str]) -> str:
@@ -158,17 +163,20 @@ def measure(bag: Path, out: Path) -> EvaluationDocument:
     return document
 
 
-def report(record: Record, source: Input, out: Path) -> None:
-    """Write the figures, and print them and what they are worth."""
+def report(record: Record, source: Input, out: Path, grid: Table | None = None) -> None:
+    """Write the figures, and print them, with the grid's table if there is one, and what they are worth."""
     figures = {name: figures_of(record, name) for name in source.cameras}
     (out / "latency.json").write_text(json.dumps(figures, indent=2) + "\n")
     tables = [_counts(figures), _times(figures)]
+    tables += [grid] * (grid is not None)
     if source.has_truth:
         tables.append(_quality(measure(out / "demo.mcap", out)))
     console.print(*tables, sep="\n")
     with (out / "latency.txt").open("w") as file:
         Console(file=file, width=100).print(*tables, sep="\n")
     console.print(_topics(record, source))
+    if grid is not None:
+        console.print(_grid_topics(record))
     model = record.status("model")
     weights = worth(model.values)
     if weights != "trained network":
@@ -179,6 +187,11 @@ def report(record: Record, source: Input, out: Path) -> None:
             f"[bold yellow]{weights.capitalize()}[/] ({model.sentence}): the node, its topics and its times are real, "
             f"but {meaning}."
         )
+        if grid is not None:
+            console.print(
+                "The classes and objects of the grid are worth no more. What is free and what is occupied comes from "
+                "the lidar and the poses and holds all the same: the grid's table says how much of it is right."
+            )
 
 
 def _counts(figures: Mapping[str, Mapping[str, float]]) -> Table:
@@ -231,4 +244,13 @@ def _topics(record: Record, source: Input) -> Table:
     for topic, kind in CAMERA_TOPICS.items():
         counts = [str(record.published[f"/{NODE}/{name}/{topic}"]) for name in source.cameras]
         table.add_row(topic, kind.replace("/msg/", "/"), *counts)
+    return table
+
+
+def _grid_topics(record: Record) -> Table:
+    table = Table("topic", "type", title=f"What was published of the grid below /{NODE}", title_justify="left")
+    table.add_column("messages", justify="right")
+    for topic, kind in GRIDS.items():
+        name = topic.removeprefix(f"/{NODE}/")
+        table.add_row(name, kind.replace("/msg/", "/"), str(record.published[topic]))
     return table

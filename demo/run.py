@@ -1,7 +1,8 @@
 """``make demo``: the real node on a drive, over DDS, and what it publishes in files to look at.
 
 It makes a drive of a synthetic street with two cameras and a lidar, starts the node as a user would, plays the drive to
-it as the vehicle's drivers would, records what the node publishes, and writes pictures, a bag and tables.
+it as the vehicle's drivers would, records what the node publishes, the semantic occupancy grid included, and writes
+pictures, a bag and tables.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 import rclpy
 from exchange import NODE, DemoError, NodeProcess, use_own_network
 from inputs import LATCHED, DriveInput, Input, VideoInput, make_drive
-from peer import LABEL_INFO, Peer, Record
+from live_grid import grid_table, measure_grid, write_grid_picture, write_grid_video
+from peer import LABEL_INFO, LATCHED_GRIDS, Peer, Record
 from report import console, report, write_sheet, write_video
 from rich.markup import escape
 
@@ -25,9 +27,12 @@ from panoptic_ros.resources import share_directory
 FILES = {
     "overlay.png": "some frames beside what the node published for them",
     "overlay.mp4": "the overlays that the node published",
-    "demo.mcap": "everything that the node published, with the cameras' images and their truth; a rosbag2",
+    "grid.png": "the semantic occupancy grid from above, as the node published it, beside the cameras and the truth",
+    "grid.mp4": "the cameras and the grid side by side",
+    "demo.mcap": "everything that the node published, with the cameras' images, /tf and the truth; a rosbag2",
     "latency.txt": "the tables above",
     "latency.json": "the figures of counts and times",
+    "grid.json": "the grid's age, rate and coverage, and how right its cells are",
     "evaluation.json": "the figures of its quality, with those of each frame, as panoptic-ros evaluate-bag writes them",
     "node.log": "what the node said",
 }
@@ -66,7 +71,7 @@ def play(node: NodeProcess, peer: Peer, source: Input) -> None:
     if not peer.spin(LOADING_PATIENCE, until=ready):
         sentence = peer.record.status("model").sentence
         raise DemoError(f"the node was not ready within {LOADING_PATIENCE:.0f} s: {sentence}")
-    console.print(f"[bold]3[/] playing to {NODE}: {', '.join(source.cameras.values())}")
+    console.print(f"[bold]3[/] playing to {NODE}: {', '.join((*source.cameras.values(), *source.clouds))}")
     peer.spin(SETTLING)
     start = peer.now()
     for shot in source.shots():
@@ -88,9 +93,11 @@ def run(options: argparse.Namespace, source: Input) -> Record:
     log = options.out / "node.log"
     settings = {"cameras": f"[{', '.join(source.cameras)}]", "model": options.model, "diagnostics_period": 0.5}
     settings |= {f"{name}.image_topic": topic for name, topic in source.cameras.items()}
+    if source.clouds:
+        settings |= {"grid.enabled": "true", "grid.clouds": f"[{', '.join(source.clouds)}]"}
     if options.weights:
         settings["weights"] = options.weights
-    bag = BagWriter(options.out / "demo.mcap", BagMessageTypes(), latched=(LABEL_INFO, *LATCHED))
+    bag = BagWriter(options.out / "demo.mcap", BagMessageTypes(), latched=(LABEL_INFO, *LATCHED, *LATCHED_GRIDS))
     with bag, NodeProcess(settings, log) as node:
         console.print(f"[bold]2[/] started {NODE} with {options.model}; its log is {log}")
         rclpy.init()
@@ -128,8 +135,13 @@ def main() -> int:
         return 1
     write_video(options.out / "demo.mcap", source, options.out / "overlay.mp4")
     write_sheet(options.out / "demo.mcap", source, record, options.out / "overlay.png")
+    grid = None
+    if source.clouds:
+        write_grid_picture(options.out / "demo.mcap", source, options.out / "grid.png")
+        write_grid_video(options.out / "demo.mcap", source, options.out / "grid.mp4")
+        grid = grid_table(measure_grid(options.out / "demo.mcap", source, record, options.out / "grid.json"))
     try:
-        report(record, source, options.out)
+        report(record, source, options.out, grid)
     except DemoError as error:
         console.print(f"[bold red]The demo failed:[/] {escape(str(error))}", highlight=False)
         return 1

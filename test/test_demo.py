@@ -44,7 +44,7 @@ from panoptic_ros.segmentation import PanopticSegmentation  # noqa: E402
 from panoptic_training.synthetic.bag import LATCHED  # noqa: E402
 from panoptic_training.synthetic.mounts import CameraMount, Lens, LidarMount  # noqa: E402
 from panoptic_training.synthetic.production import DrivePlan  # noqa: E402
-from panoptic_training.synthetic.rig import Rig  # noqa: E402
+from panoptic_training.synthetic.rig import Rig, TruthSettings  # noqa: E402
 
 CAMERAS = ("front", "rear")
 LENS = Lens(96, 64, 70.0)
@@ -53,7 +53,8 @@ RIG = Rig(
         CameraMount("front", (1.0, 0.0, 1.5), lens=LENS),
         CameraMount("rear", (-1.0, 0, 1.5), (0, 0, 180.0), lens=LENS),
     ),
-    lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=8, steps=90),),
+    lidars=(LidarMount("roof", (0.0, 0.0, 1.9), rings=16, steps=360),),
+    truth=TruthSettings(rate=10.0),
 )
 
 
@@ -150,6 +151,76 @@ def test_its_quality_is_that_of_the_frames_it_recorded(played: tuple[Path, str])
         frames = sum(one.startswith(f"{name}/") for one in document.names)
         assert frames == len(recorded[f"/panoptic_node/{name}/panoptic"]) > 0
         assert re.search(rf"│ {name} +│ +{frames} │", said)
+
+
+def cells(message: Any) -> np.ndarray:
+    return np.array(message.data, np.int8).reshape(message.info.height, message.info.width)
+
+
+def places(message: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where the centres of a grid's cells are: x and y, (H, W) each."""
+    info = message.info
+    x, y = (
+        begin + (np.arange(count) + 0.5) * np.round(info.resolution, 6)
+        for begin, count in ((info.origin.position.x, info.width), (info.origin.position.y, info.height))
+    )
+    return np.meshgrid(x, y)
+
+
+def true_cells(truth: Any, x: np.ndarray, y: np.ndarray, reach: float = 0.0) -> np.ndarray:
+    """What is true at places; with `reach`, occupied is what is so within that many metres along an axis, too."""
+    padded = np.pad(cells(truth), 400, constant_values=-1)
+    cell = np.round(truth.info.resolution, 6)
+    row = np.floor((y - truth.info.origin.position.y) / cell).astype(int) + 400
+    column = np.floor((x - truth.info.origin.position.x) / cell).astype(int) + 400
+    steps = range(-int(reach / cell), int(reach / cell) + 1)
+    near = [padded[row + down, column + right] for down in steps for right in steps]
+    return np.where(np.max(near, axis=0) == 100, 100, padded[row, column])
+
+
+def test_the_grid_is_recorded_and_right(drive: Path, played: tuple[Path, str]) -> None:
+    out, said = played
+    figures = json.loads((out / "grid.json").read_text())
+    original, recorded = read(drive), read(out / "demo.mcap")
+    shift = stamps(recorded["/truth/occupancy"]) - stamps(original["/truth/occupancy"])
+    clouds = stamps(original["/roof/points"]) + shift[0]
+    grids = recorded["/panoptic_node/nav_grid"]
+    assert 0 < len(grids) == figures["grids received"] <= figures["clouds sent"] == len(clouds)
+    assert set(stamps(grids)) <= set(clouds)
+    for topic in ("occupancy", "semantic_grid", "grid_map", "objects", "object_states", "obstacle_points", "points"):
+        found = recorded[f"/panoptic_node/{topic}"]
+        assert found, topic
+        assert set(stamps(found)) <= set(clouds)
+        assert {message.header.frame_id for message in found} == {"odom"}
+    assert recorded["/panoptic_node/markers"]
+    assert recorded["/tf"]
+    assert recorded["/tf_static"]
+    truths = recorded["/truth/occupancy"]
+    states, occupied, near_occupied, moments = np.zeros((2, 3), int), 0, 0, 0
+    for grid in grids:
+        apart = np.abs(stamps(truths) - stamps([grid]))
+        if apart.min() > 50_000_000:
+            continue
+        truth, told, (x, y) = truths[int(apart.argmin())], cells(grid), places(grid)
+        true = true_cells(truth, x, y)
+        states += [[((true == state) & (told == one)).sum() for one in (-1, 0, 100)] for state in (0, 100)]
+        occupied += (told == 100).sum()
+        near_occupied += (true_cells(truth, x, y, reach=0.25)[told == 100] == 100).sum()
+        moments += 1
+    assert moments == figures["moments with a truth"] > 0
+    assert figures["coverage: observed, of the cells with a truth"] == pytest.approx(states[:, 1:].sum() / states.sum())
+    assert figures["of the occupied ones"] == pytest.approx(states[1, 1:].sum() / states[1].sum())
+    free_iou = states[0, 1] / (states[0, 1:].sum() + states[1, 1])
+    assert figures["IoU of free, of the observed"] == pytest.approx(free_iou)
+    labelled = [np.mean(cells(one) != -1) for one in recorded["/panoptic_node/semantic_grid"]]
+    assert figures["with a class, of the window's cells"] == pytest.approx(np.mean(labelled))
+    assert states[0, 1] > 1000
+    assert states[0, 1] / states[:, 1].sum() > 0.98  # what it calls free is free
+    assert occupied > 20
+    assert near_occupied / occupied > 0.9  # what it calls occupied is so, but for the cells at the edges of things
+    assert "the lidar and the poses" in " ".join(said.split())
+    assert cv2.imread(str(out / "grid.png")).shape == (832, 640 + 800 + 800, 3)
+    assert cv2.VideoCapture(str(out / "grid.mp4")).read()[1].shape == (720, 960 + 720, 3)
 
 
 def test_no_clock_is_sent_and_times_do_not_go_back(drive: Path) -> None:

@@ -57,7 +57,7 @@ def truth_beside_grid(
         for picture in (
             _cells(state, classes, labels),
             _cells(snapshot.occupied, snapshot.classes, labels),
-            _differences(state, snapshot.occupied),
+            differences(state, snapshot.occupied),
         )
     ]
     place = _Place(snapshot, scale, shape[0])
@@ -97,7 +97,8 @@ def _cells(state: NDArray[np.int8], classes: NDArray[np.int16], labels: LabelSet
     return picture
 
 
-def _differences(true: NDArray[np.int8], told: NDArray[np.int8]) -> NDArray[np.uint8]:
+def differences(true: NDArray[np.int8], told: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The third panel: (H, W, 3) uint8 BGR of states of cells, (H, W) each, -1 unknown, 0 free, 100 occupied."""
     picture = np.zeros((*true.shape, 3), dtype=np.uint8)
     picture[true != UNKNOWN] = UNSEEN
     picture[(true != UNKNOWN) & (told == true)] = RIGHT
