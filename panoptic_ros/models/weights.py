@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from panoptic_ros.files import written_whole
@@ -144,7 +144,7 @@ def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = 
     if config is not None:
         metadata |= describe(config, model.labels)
     with written_whole(path) as file:
-        save_file(state, str(file), metadata=metadata)
+        file.write_bytes(save(state, metadata=metadata))  # its own files are closed to other users
 
 
 def label_names(model: PanopticModel) -> str:

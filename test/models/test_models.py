@@ -83,6 +83,8 @@ def test_weights_come_back(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_weights(model, path)
     assert list(tmp_path.iterdir()) == [path]
+    (plain := tmp_path / "plain").touch()
+    assert path.stat().st_mode == plain.stat().st_mode
     other = small()
     load_weights(other, path)
     assert other.untrained == {"instance_head"}
