@@ -47,6 +47,7 @@ ROSDEP_KEYS = {
     "rich": "python3-rich",
     "rosbags": None,
     "safetensors": None,
+    "scipy": "python3-scipy",
     "torch": "python3-torch",
     "torchvision": "python3-torchvision",
     "typer": "python3-typer",

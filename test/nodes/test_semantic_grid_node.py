@@ -404,9 +404,10 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_grid(ros: Ros, node: Grid
 
 
 def test_a_topic_that_is_silent_is_explained(ros: Ros) -> None:
-    node = start_grid(ros, silence_timeout=0.5)
-    diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
     ros.publisher(OccupancyGrid, "/lidar/points")
+    # Long enough that the node has met the publisher before it says what is wrong, which it does not soon repeat.
+    node = start_grid(ros, silence_timeout=3.0)
+    diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
     words = (
         "nothing on /lidar/points for",
         "nav_msgs/msg/OccupancyGrid, but this node expects sensor_msgs/msg/PointCloud2",
