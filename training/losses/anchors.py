@@ -6,7 +6,7 @@ its centre.  Every other anchor that finds no object says so, but for those whos
 Details follow Darknet's ``yolo`` layer: two objects that meet at one anchor leave it both their classes and the later
 one's box, and an anchor that two heads share answers in both.  One differs: anchors that a cfg lists but no head uses
 take part in Darknet's comparison, so that objects which fit them best are learnt by nobody; here only the heads'
-anchors compete.
+anchors compete.  With a `threshold` below 1, Darknet's ``iou_thresh``, others that fit an object well answer too.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def assign(
     sizes: Sequence[tuple[int, int]],
     boxes: Sequence[Tensor],
     classes: Sequence[Tensor],
+    threshold: float = 1.0,
 ) -> Assignment:
     """Find the anchors that answer for the objects of a batch.
 
@@ -69,6 +70,8 @@ def assign(
         Height and width of each head's map, in cells.
     boxes, classes:
         Of each image (N, 4) float32 x0, y0, x1, y1 in pixels and (N,) int64 the detector's class.
+    threshold:
+        Anchors with a higher IoU with an object, both around one centre, answer for it beside the best.
     """
     objects = torch.cat(tuple(boxes))
     device = objects.device
@@ -77,22 +80,30 @@ def assign(
     centres = 0.5 * (objects[:, 2:] + objects[:, :2])
     best = _best_anchors(extents, heads)
 
-    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # object, slot, cell, stride, reach
+    found: list[tuple[Tensor, ...]] = []  # object, slot, cell, anchor, stride, reach
     first = 0
     for (stride, head), (height, width) in zip(heads, sizes, strict=True):
         anchors = torch.tensor(head.anchors, device=device)
-        fits = (best[:, None] == anchors).all(dim=2)
-        number = fits.any(dim=1).nonzero()[:, 0]
+        is_best = (best[:, None] == anchors).all(dim=2)
+        # Of equal anchors of a head the first is the best.
+        answers = (is_best & (is_best.cumsum(dim=1) == 1)) | (_overlaps(extents, anchors) > threshold)
+        number, which = answers.nonzero(as_tuple=True)
         cell = (centres[number] / stride).long()
         # A centre on the input's far edge is still inside its last cell.
         cell = torch.minimum(cell, torch.tensor((width - 1, height - 1), device=device)).clamp(min=0)
-        which = fits[number].to(torch.uint8).argmax(dim=1)
         slot = first + (cell[:, 1] * width + cell[:, 0]) * len(anchors) + which
         found.append(
-            (number, slot, cell, torch.full_like(slot, stride), torch.full_like(best[number, 0], head.scale_x_y))
+            (
+                number,
+                slot,
+                cell,
+                anchors[which],
+                torch.full_like(slot, stride),
+                extents.new_full(slot.shape, head.scale_x_y),
+            )
         )
         first += height * width * len(anchors)
-    number, slot, cell, strides, reaches = (torch.cat(parts) for parts in zip(*found, strict=True))
+    number, slot, cell, sizes_of, strides, reaches = (torch.cat(parts) for parts in zip(*found, strict=True))
 
     place = image[number] * first + slot
     last = torch.full((len(boxes) * first,), -1, device=device).scatter_reduce_(0, place, number, "amax")
@@ -107,7 +118,7 @@ def assign(
         boxes=objects[number[kept]],
         classes=wanted,
         cells=cell[kept],
-        anchors=best[number[kept]],
+        anchors=sizes_of[kept],
         strides=strides[kept],
         reaches=reaches[kept],
     )
@@ -120,9 +131,13 @@ def _best_anchors(extents: Tensor, heads: Sequence[tuple[int, Yolo]]) -> Tensor:
     """
     sizes = sorted({anchor for _, head in heads for anchor in head.anchors}, key=lambda size: size[0] * size[1])
     anchors = torch.tensor(sizes, device=extents.device)
+    return anchors[_overlaps(extents, anchors).argmax(dim=1)]
+
+
+def _overlaps(extents: Tensor, anchors: Tensor) -> Tensor:
+    """(N, A) IoU of extents (N, 2) and anchors (A, 2) around one centre."""
     shared = torch.minimum(extents[:, None], anchors).prod(dim=2)
-    overlap = shared / (extents.prod(dim=1, keepdim=True) + anchors.prod(dim=1) - shared)
-    return anchors[overlap.argmax(dim=1)]
+    return shared / (extents.prod(dim=1, keepdim=True) + anchors.prod(dim=1) - shared)
 
 
 def largest_overlap(boxes: Tensor, others: Sequence[Tensor], of_union: bool = True) -> Tensor:

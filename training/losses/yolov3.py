@@ -43,6 +43,9 @@ class YoloV3LossOptions:
     crowd_threshold:
         An anchor whose box lies with more than this share of its area in a crowd is not told that there is no object,
         in [0, 1]; 0.5 is where COCO's evaluation starts to forgive it.
+    answer_threshold:
+        An anchor whose width and height fit an object with a higher IoU answers for it beside the best one, in [0, 1].
+        1 as in the paper: the best alone.  YOLOv4's cfg has 0.213 (Darknet's ``iou_thresh``), which learns faster.
     coordinates:
         ``cross_entropy``: of the centre, with half the squared error of the logarithm of the size: Darknet's.
         ``squared``: half the squared error of both, the centre's in cells: the paper's words.
@@ -58,13 +61,14 @@ class YoloV3LossOptions:
 
     ignore_threshold: float = 0.7
     crowd_threshold: float = 0.5
+    answer_threshold: float = 1.0
     coordinates: Literal["cross_entropy", "squared", "ciou"] = "cross_entropy"
     box_weight: float = 1.0
     objectness_weight: float = 1.0
     class_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("ignore_threshold", "crowd_threshold"):
+        for name in ("ignore_threshold", "crowd_threshold", "answer_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("box_weight", "objectness_weight", "class_weight"):
@@ -119,7 +123,7 @@ class YoloV3Loss(nn.Module):
         logits = torch.cat([self._rows(one) for one in raw], dim=1)
         sizes = [(one.shape[2], one.shape[3]) for one in raw]
         with torch.no_grad():
-            found = assign(self._heads, sizes, boxes, classes)
+            found = assign(self._heads, sizes, boxes, classes, self.options.answer_threshold)
             counted = ~self._undecided(raw, boxes, crowds)
             counted[found.images, found.slots] = True
             wanted = torch.zeros_like(logits[..., 4])
