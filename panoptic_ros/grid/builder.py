@@ -4,6 +4,9 @@ Inputs come in any order and wait here, in a bounded queue, until the poses at t
 cloud, until it is known which image of each camera is nearest.  Time is that of the data: the newest stamp that has
 come.  Nothing here blocks or raises over bad data: what cannot be used is counted by its reason, the last message of
 each reason is kept, and the grid stays as it was.
+
+A recording is worked off whole (`GridBuilder.process`).  A node that is slower than its sensors must not fall behind
+them (`GridBuilder.process_next`): what came of a sensor while the builder was at work supersedes what is older.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ _NEVER = -(2**62)  # before every stamp
 
 NO_POSE, UNKNOWN_FRAME, POSE_JUMP, TOO_OLD = "no pose", "unknown frame", "pose jump", "too old"
 BAD_INPUT, BAD_TRANSFORM, QUEUE_FULL = "bad input", "bad transform", "queue full"
+SUPERSEDED = "superseded"
 
 Input = Cloud | DepthImage | CameraView
 
@@ -80,6 +84,15 @@ class _Answer(Enum):
 
     WAIT = 0
     NOTHING = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """An input that waits, of which sensor, and whether it came while the builder was at work."""
+
+    item: Input
+    stream: str
+    is_pressing: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -145,7 +158,8 @@ class GridBuilder:
         self.resets: Counter[str] = Counter()
         self._grid = SemanticGrid(options, labels, confusion)
         self._tracker = Tracker(options, labels)
-        self._pending: list[Input] = []
+        self._pending: list[_Waiting] = []
+        self._busy = False
         self._cameras: dict[int, _Camera] = {}
         self._streams: dict[str, int] = {}
         self._clock = _NEVER
@@ -168,28 +182,59 @@ class GridBuilder:
 
     def add_view(self, view: CameraView) -> None:
         """Take an image's segmentation: for the clouds of about its time, and for its contact line."""
-        self._notice(f"camera {view.index}", view.stamp)
+        stream = f"camera {view.index}"
+        self._notice(stream, view.stamp)
         self._cameras.setdefault(view.index, _Camera()).add(view)
         if self._first_view is None:
             self._first_view = view.stamp
         if self.contact_line is not False:
-            self._queue(view)
+            self._queue(view, stream)
 
     def add_cloud(self, cloud: Cloud) -> None:
         """Take a sweep of a lidar."""
-        self._notice(f"lidar {cloud.frame}", cloud.stamp)
+        stream = f"lidar {cloud.frame}"
+        self._notice(stream, cloud.stamp)
         self._newest_points = max(self._newest_points or cloud.stamp, cloud.stamp)
-        self._queue(cloud)
+        self._queue(cloud, stream)
 
     def add_depth(self, image: DepthImage) -> None:
         """Take a depth image."""
-        self._notice(f"depth {image.frame}", image.stamp)
+        stream = f"depth {image.frame}"
+        self._notice(stream, image.stamp)
         self._newest_points = max(self._newest_points or image.stamp, image.stamp)
-        self._queue(image)
+        self._queue(image, stream)
 
     def process(self) -> list[GridResult]:
         """Handle what has become ready, the oldest first; what is not yet stays."""
         return self._handle(final=False)
+
+    def process_next(self) -> GridResult | None:
+        """Handle one input that has become ready: what a node calls, and again until it returns None.
+
+        What of a sensor came while the builder was at work (since a call that returned a result) supersedes older
+        inputs of that sensor as soon as it is ready itself, so that the age of the grid does not grow where clouds
+        come faster than they are worked off.  What has waited for a pose or a mask only is worked off whole.  Sensors
+        take turns: the oldest stamp is first.
+        """
+        streams: dict[str, list[_Waiting]] = {}
+        for one in self._pending:
+            streams.setdefault(one.stream, []).append(one)
+        turns = [
+            [one for one in reversed(waiting) if one.is_pressing] + [one for one in waiting if not one.is_pressing]
+            for waiting in streams.values()
+        ]
+        for turn in sorted(turns, key=lambda turn: turn[0].item.stamp):
+            for one in turn:
+                result = self._settle(one, final=False)
+                if result is not None:
+                    if one.is_pressing:
+                        self._supersede(one)
+                    self._busy = True
+                    self._forget_views()
+                    return result
+        self._busy = False
+        self._forget_views()
+        return None
 
     def finish(self) -> list[GridResult]:
         """Handle what can be handled without any further input, and drop the rest: the end of a recording."""
@@ -227,38 +272,49 @@ class GridBuilder:
         self._streams[stream] = max(stamp, self._streams.get(stream, stamp))
         self._clock = max(self._clock, stamp)
 
-    def _queue(self, item: Input) -> None:
-        self._pending.append(item)
-        self._pending.sort(key=lambda one: one.stamp)
+    def _queue(self, item: Input, stream: str) -> None:
+        self._pending.append(_Waiting(item, stream, self._busy))
+        self._pending.sort(key=lambda one: one.item.stamp)
         while len(self._pending) > self.options.poses.queue:
-            oldest = self._pending.pop(0)
+            oldest = self._pending.pop(0).item
             self._drop(QUEUE_FULL, f"{_name(oldest)}: more than {self.options.poses.queue} inputs wait for poses")
 
     def _handle(self, final: bool) -> list[GridResult]:
-        results = []
-        for item in list(self._pending):
-            late = final or self._clock - item.stamp > round(self.options.poses.wait * NANOSECONDS)
-            try:
-                result = self._try(item, late)
-            except (NotYetError, UnknownFrameError) as error:
-                if not late:
-                    continue
-                unknown = isinstance(error, UnknownFrameError)
-                self._drop(UNKNOWN_FRAME if unknown else NO_POSE, f"{_name(item)}: {error}")
-            except PoseJumpError as error:
-                self._drop(POSE_JUMP, f"{_name(item)}: {error}")
-            except PoseError as error:
-                self._drop(TOO_OLD, f"{_name(item)}: {error}")
-            except ValueError as error:
-                self._drop(BAD_INPUT, f"{_name(item)}: {error}")
-            else:
-                if result is _Answer.WAIT:
-                    continue
-                if isinstance(result, GridResult):
-                    results.append(result)
-            self._pending.remove(item)
+        results = [result for one in list(self._pending) if (result := self._settle(one, final)) is not None]
         self._forget_views()
         return results
+
+    def _settle(self, one: _Waiting, final: bool) -> GridResult | None:
+        """Handle an input if it is ready; what is not yet goes on waiting."""
+        item = one.item
+        late = final or self._clock - item.stamp > round(self.options.poses.wait * NANOSECONDS)
+        result: GridResult | _Answer = _Answer.NOTHING
+        try:
+            result = self._try(item, late)
+        except (NotYetError, UnknownFrameError) as error:
+            if late:
+                unknown = isinstance(error, UnknownFrameError)
+                self._drop(UNKNOWN_FRAME if unknown else NO_POSE, f"{_name(item)}: {error}")
+            else:
+                result = _Answer.WAIT
+        except PoseJumpError as error:
+            self._drop(POSE_JUMP, f"{_name(item)}: {error}")
+        except PoseError as error:
+            self._drop(TOO_OLD, f"{_name(item)}: {error}")
+        except ValueError as error:
+            self._drop(BAD_INPUT, f"{_name(item)}: {error}")
+        finally:
+            # Also after an error that nobody foresaw, which would come again with the same input.
+            if result is not _Answer.WAIT:
+                self._pending.remove(one)
+        return result if isinstance(result, GridResult) else None
+
+    def _supersede(self, newest: _Waiting) -> None:
+        """Drop what is older of the same sensor."""
+        for one in list(self._pending):
+            if one.stream == newest.stream and one.item.stamp < newest.item.stamp:
+                self._pending.remove(one)
+                self._drop(SUPERSEDED, f"{_name(one.item)}: a newer one came before it was begun")
 
     def _try(self, item: Input, late: bool) -> GridResult | _Answer:
         """The result of an input, if it has one and nothing that it needs may still come."""
@@ -339,7 +395,7 @@ class GridBuilder:
 
     def _forget_views(self) -> None:
         """Keep the views that a cloud may still ask for."""
-        waiting = [item.stamp for item in self._pending if not isinstance(item, CameraView)]
+        waiting = [one.item.stamp for one in self._pending if not isinstance(one.item, CameraView)]
         oldest = min([self._clock - round(self.options.poses.wait * NANOSECONDS), *waiting])
         oldest -= round(self.options.labelling.maximum_time_difference * NANOSECONDS)
         for camera in self._cameras.values():

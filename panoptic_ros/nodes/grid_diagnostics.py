@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from panoptic_ros.nodes.grid_host import GridHost
+from panoptic_ros.nodes.grid_host import HARMLESS, GridHost
 from panoptic_ros.nodes.statistics import Spread
-
-_HARMLESS = frozenset({"superseded"})
 
 
 def grid_status(name: str, host: GridHost, silences: Sequence[str], lost_before: dict[str, int]) -> DiagnosticStatus:
@@ -30,7 +28,7 @@ def grid_status(name: str, host: GridHost, silences: Sequence[str], lost_before:
     lost = {
         reason: count - lost_before.get(reason, 0)
         for reason, count in summary.dropped.items()
-        if reason not in _HARMLESS and count > lost_before.get(reason, 0)
+        if reason not in HARMLESS and count > lost_before.get(reason, 0)
     }
     lost_before.update(summary.dropped)
     level, message = DiagnosticStatus.OK, f"{summary.rate:.1f} grids a second"

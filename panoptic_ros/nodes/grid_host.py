@@ -1,7 +1,8 @@
 """The grid beside a node: an inbox, one thread that fuses what lies in it, and what is published.
 
 The executor's callbacks put messages into the inbox and never wait.  The thread alone touches builder and feed, so that
-nothing needs a lock but the inbox.  Of each topic only the newest few messages wait; poses all do.
+nothing needs a lock but the inbox.  It fuses one input at a time and looks into the inbox before the next: of a lidar
+or depth camera only the newest message waits there, of masks the newest few, of poses all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from panoptic_ros.messages import NANOSECONDS, MessageTypes
 from panoptic_ros.nodes.grid_feed import GridFeed, Source
 from panoptic_ros.nodes.grid_outputs import GridOutputs
 from panoptic_ros.nodes.grid_parameters import GridSettings
-from panoptic_ros.nodes.grid_statistics import GridStatistics
+from panoptic_ros.nodes.grid_statistics import SUPERSEDED, GridStatistics
 from panoptic_ros.nodes.parameters import ParameterError
 from panoptic_ros.nodes.reports import Reports
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -38,8 +39,11 @@ BuilderSource = Callable[[GridOptions, LabelSet, "NDArray[np.float64] | None", "
 _CONTACT_LINE = {"auto": None, "always": True, "never": False}
 
 _TICK = 0.1  # seconds between two looks at what waits too long and at who listens
-_MOST_WAITING = 4  # messages of one topic of images or clouds
+_MOST_MASKS = 4  # of one topic: small work each, and clouds of several moments may need them
 _MOST_POSES = 4096
+HARMLESS = frozenset({SUPERSEDED})
+"""Drops that are no trouble: of a sensor that is faster than the grid."""
+
 _CLOCK_TOLERANCE = 0.1  # seconds a stamp may lie ahead: simulated time moves in steps, clocks of two hosts differ
 
 
@@ -146,11 +150,11 @@ class GridHost:
 
     def take_cloud(self, source: Source, message: Any) -> None:
         """See `GridFeed.cloud`."""
-        self._receive(source.topic, lambda: self._feed.cloud(source, message))
+        self._receive(source.topic, lambda: self._feed.cloud(source, message), 1)
 
     def take_depth(self, source: Source, message: Any) -> None:
         """See `GridFeed.depth`."""
-        self._receive(source.topic, lambda: self._feed.depth(source, message))
+        self._receive(source.topic, lambda: self._feed.depth(source, message), 1)
 
     def take_info(self, source: Source, message: Any) -> None:
         """See `GridFeed.info`."""
@@ -164,18 +168,18 @@ class GridHost:
         """See `GridFeed.view`."""
         self._receive(source.topic, lambda: self._feed.view(source, header, segmentation))
 
-    def _receive(self, topic: str, act: Callable[[], None], bound: int = _MOST_WAITING) -> None:
+    def _receive(self, topic: str, act: Callable[[], None], bound: int = _MOST_MASKS) -> None:
         self.statistics.received(topic)
         self._put(topic, act, bound)
 
-    def _put(self, topic: str, act: Callable[[], None], bound: int = _MOST_WAITING) -> None:
+    def _put(self, topic: str, act: Callable[[], None], bound: int = _MOST_MASKS) -> None:
         with self._condition:
             if self._stopping:
                 return
             if self._waiting[topic] >= bound:
                 self._inbox.remove(next(letter for letter in self._inbox if letter.topic == topic))
                 self._waiting[topic] -= 1
-                self.statistics.dropped("superseded")
+                self.statistics.dropped(SUPERSEDED)
             self._inbox.append(_Letter(topic, act))
             self._waiting[topic] += 1
             self._condition.notify_all()
@@ -183,9 +187,10 @@ class GridHost:
     # --- the thread
 
     def _run(self) -> None:
+        fused = False
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._stopping or self._inbox, timeout=_TICK)
+                self._condition.wait_for(lambda: self._stopping or self._inbox, timeout=0 if fused else _TICK)
                 if self._stopping:
                     return
                 letters = tuple(self._inbox)
@@ -200,9 +205,10 @@ class GridHost:
                     self._reports.exception(
                         ("letter", letter.topic), f"a message on {letter.topic} cannot be used: {error}", error
                     )
+            fused = False
             try:
                 self._feed.expire()
-                self._fuse(started)
+                fused = self._fuse(started)
                 self._outputs.refresh()
             except Exception as error:  # nothing that an input brings about may end the thread, and with it the grid
                 self.statistics.dropped("failed")
@@ -238,19 +244,20 @@ class GridHost:
             self._reports.error("confusion", f"{error}: going on by counting votes")
             return None
 
-    def _fuse(self, started: float) -> None:
-        """Let the builder take what is ready, and publish it."""
+    def _fuse(self, started: float) -> bool:
+        """Let the builder take an input that is ready, and publish what it becomes; whether there was one."""
         builder = self._builder
         if builder is None or self._labels is None:
-            return
-        results = builder.process()
+            return False
+        result = builder.process_next()
         self._say_losses(builder)
-        for result in results:
-            if self._is_due():
-                self._outputs.publish(result, self._labels)
-            self.statistics.result(self._age(result.stamp), len(result.objects))
-        if results:
-            self.statistics.processed(time.perf_counter() - started)
+        if result is None:
+            return False
+        if self._is_due():
+            self._outputs.publish(result, self._labels)
+        self.statistics.result(self._age(result.stamp), len(result.objects))
+        self.statistics.processed(time.perf_counter() - started)
+        return True
 
     def _is_due(self) -> bool:
         """Whether publish_rate lets a result through now."""
@@ -264,7 +271,7 @@ class GridHost:
         dropped = {str(reason): count for reason, count in builder.dropped.items()}
         errors = {str(reason): str(error) for reason, error in builder.last_errors.items()}
         for reason, count in dropped.items():
-            if count > self._said.get(reason, 0):
+            if count > self._said.get(reason, 0) and reason not in HARMLESS:
                 said = errors.get(reason)
                 self._reports.error(("drop", reason), f"dropped: {reason}" + (f": {said}" if said else ""))
         resets = {f"everything: {reason}": count for reason, count in builder.resets.items()}

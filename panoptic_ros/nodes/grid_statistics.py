@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from panoptic_ros.nodes.statistics import Spread, Window
 
+SUPERSEDED = "superseded"
+"""The reason of inputs that a newer one of their sensor took the place of; `GridBuilder` names it so, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class GridSummary:
@@ -28,7 +31,7 @@ class GridSummary:
     age:
         Seconds between a result's stamp and the end of its publishing; None where that cannot be told.
     processing:
-        Seconds that a look at the inputs took until all its results were published.
+        Seconds that one input took, with the messages that were looked at before, until its result was published.
     objects:
         How many were tracked in the last result.
     silences:
@@ -103,7 +106,7 @@ class GridStatistics:
                 self._ages.add(now, age)
 
     def processed(self, seconds: float) -> None:
-        """A look at the inputs that had results took so long."""
+        """A result took so long."""
         with self._lock:
             self._times.add(self._clock(), seconds)
 

@@ -171,6 +171,85 @@ def test_the_queue_is_bounded(builder: GridBuilder) -> None:
     assert [result.stamp // MS for result in builder.process()] == [1003, 1004, 1005, 1006, 1007, 1008]
 
 
+def stamps_of_all(builder: GridBuilder) -> list[int]:
+    """What is handled one at a time until nothing is ready, ms."""
+    stamps = []
+    while (result := builder.process_next()) is not None:
+        stamps.append(result.stamp // MS)
+    return stamps
+
+
+def test_what_came_during_work_supersedes_older_inputs_of_its_sensor(builder: GridBuilder) -> None:
+    drive(builder, 900, 1000, 1500)
+    builder.add_pose("base_link", "second", 0, Pose.identity(), static=True)
+    builder.add_cloud(cloud(1000))
+    first = builder.process_next()
+    assert first is not None
+    assert first.stamp == 1000 * MS
+    for time in (1100, 1200, 1300):
+        builder.add_cloud(cloud(time))
+    builder.add_cloud(cloud(1150, "second"))
+    builder.add_cloud(cloud(1600))  # has no pose yet, and so does not stand for any other
+    assert stamps_of_all(builder) == [1150, 1300]
+    assert builder.dropped == {"superseded": 2}
+    assert builder.last_errors["superseded"] == "cloud in lidar at 1.200 s: a newer one came before it was begun"
+    assert builder.waiting == 1
+    drive(builder, 1700)
+    assert stamps_of_all(builder) == [1600]
+    assert grid_of(builder).updates == [time * MS for time in (1000, 1150, 1300, 1600)]
+
+
+def test_what_only_waited_for_a_pose_is_worked_off_whole(builder: GridBuilder) -> None:
+    drive(builder, 900)
+    for time in (1000, 1100, 1200):
+        builder.add_cloud(cloud(time))
+        assert builder.process_next() is None
+    drive(builder, 1250)
+    assert stamps_of_all(builder) == [1000, 1100, 1200]
+    # One that came in between stands for those that are older, once it is ready itself.
+    for time in (1300, 1400):
+        builder.add_cloud(cloud(time))
+    drive(builder, 1450)
+    result = builder.process_next()
+    assert result is not None
+    assert result.stamp == 1300 * MS
+    builder.add_cloud(cloud(1500))
+    drive(builder, 1550)
+    assert stamps_of_all(builder) == [1500]
+    assert builder.dropped == {"superseded": 1}
+
+
+def test_images_of_a_camera_alone_supersede_each_other_by_camera(builder: GridBuilder) -> None:
+    builder.contact_line = True
+    drive(builder, 900, 1500)
+    builder.add_view(view(1000))
+    assert builder.process_next() is not None
+    for time, index in ((1100, 0), (1110, 1), (1200, 0), (1210, 1)):
+        builder.add_view(view(time, index))
+    assert stamps_of_all(builder) == [1200, 1210]
+    assert builder.dropped == {"superseded": 2}
+
+
+def test_an_error_that_nobody_foresaw_costs_its_input_alone(
+    builder: GridBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive(builder, 900, 1200)
+    work = module.observe_cloud
+
+    def broken(one: Cloud, *others: Any) -> Observation:
+        if one.stamp == 1000 * MS:
+            raise RuntimeError("a surprise")
+        return work(one, *others)
+
+    monkeypatch.setattr(module, "observe_cloud", broken)
+    for time in (1000, 1100):
+        builder.add_cloud(cloud(time))
+    with pytest.raises(RuntimeError, match="a surprise"):
+        builder.process_next()
+    assert stamps_of_all(builder) == [1100]
+    assert builder.waiting == 0
+
+
 def test_each_camera_gives_its_nearest_image(builder: GridBuilder) -> None:
     drive(builder, 900, 1000, 1100, 1200)
     for time in (930, 990, 1050):

@@ -59,7 +59,7 @@ class StandIn:
         self.resets: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.last_errors: dict[str, str] = {}
-        self.gate = threading.Event()  # what `process` waits for
+        self.gate = threading.Event()  # what `process_next` waits for
         self.gate.set()
         self.trouble: Exception | None = None
         self._waiting: list[Any] = []
@@ -79,12 +79,11 @@ class StandIn:
         self.depths.append(image)
         self._waiting.append(image)
 
-    def process(self) -> list[Result]:
+    def process_next(self) -> Result | None:
         self.gate.wait()
         if self.trouble is not None and self._waiting:
             self._waiting.clear()
             raise self.trouble
-        results = []
         for one in tuple(self._waiting):
             try:
                 self.tree.lookup(self.options.fixed_frame, one.frame, one.stamp)
@@ -93,13 +92,14 @@ class StandIn:
             except PoseError as error:
                 self.dropped["unknown frame"] += 1
                 self.last_errors["unknown frame"] = str(error)
-            else:
-                points = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-                view = observed((points, "car", 1, 0), origin=np.zeros(3), stamp=one.stamp)
-                grid = replace(snapshot(), stamp=one.stamp)
-                results.append(Result(one.stamp, grid, (tracked(stamp=one.stamp),), view))
+                self._waiting.remove(one)
+                continue
             self._waiting.remove(one)
-        return results
+            points = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+            view = observed((points, "car", 1, 0), origin=np.zeros(3), stamp=one.stamp)
+            grid = replace(snapshot(), stamp=one.stamp)
+            return Result(one.stamp, grid, (tracked(stamp=one.stamp),), view)
+        return None
 
 
 class GridNodeUnderTest(SemanticGridNode):

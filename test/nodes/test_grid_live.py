@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from panoptic_ros.grid import builder as builder_module
+from panoptic_ros.grid.clouds import Cloud
+from panoptic_ros.grid.observations import Observation
 from panoptic_ros.messages import nanoseconds
 from panoptic_ros.nodes.semantic_grid_node import SemanticGridNode
 
@@ -181,3 +186,59 @@ def test_a_camera_labels_what_the_lidar_sees(ros: Ros, drive: Drive) -> None:
     drive.move(NOW + SECOND)
     found = ros.until(lambda: [one for one in classes if nanoseconds(one.header.stamp) == stamp], "the last")[-1]
     assert at(found, 101 + WALL, 0.05) == 11
+
+
+class SlowWork:
+    """Clouds are worked off for as long as nobody permits another one to be done."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.permits = threading.Semaphore(0)
+        self.work = builder_module.observe_cloud
+
+    def __call__(self, cloud: Cloud, *others: Any) -> Observation:
+        observation = self.work(cloud, *others)  # which fails where a pose is missing
+        self.begun.append(cloud.stamp)
+        self.permits.acquire()
+        return observation
+
+
+@pytest.fixture
+def slow_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWork]:
+    slow = SlowWork()
+    monkeypatch.setattr(builder_module, "observe_cloud", slow)
+    yield slow
+    slow.permits.release(100)  # so that the thread can end
+
+
+@pytest.mark.parametrize("poses", ["before", "after"])
+def test_a_grid_that_is_slower_than_its_lidar_follows_the_newest_cloud(
+    slow_work: SlowWork, drive: Drive, poses: str
+) -> None:
+    """Of three clouds that come during the work on one, with their poses before or after them, the last is next."""
+    tenth, node = SECOND // 10, drive.node
+    drive.move(NOW - SECOND)
+    drive.see(NOW)
+    drive.move(NOW + tenth // 2)
+    drive.ros.until(lambda: slow_work.begun == [NOW], "the first")
+    for turn in range(5):
+        stamps = [NOW + (3 * turn + count) * tenth for count in (1, 2, 3)]
+        if poses == "before":
+            drive.move(stamps[-1])
+        for stamp in stamps:
+            drive.see(stamp)
+        if poses == "after":
+            drive.move(stamps[-1])
+        received = 1 + 3 * (turn + 1)
+        drive.ros.until(
+            lambda: node.host.statistics.summary().received.get("/lidar/points") == received,  # noqa: B023
+            "all three",
+        )
+        slow_work.permits.release()
+        drive.ros.until(lambda: len(slow_work.begun) == turn + 2, "the next")  # noqa: B023
+        assert slow_work.begun[-1] == stamps[-1]
+    slow_work.permits.release()
+    drive.ros.until(lambda: len(drive.maps) == 6, f"the maps; {node.dropped()}")
+    assert [nanoseconds(one.header.stamp) for one in drive.maps] == slow_work.begun
+    assert node.dropped() == {"superseded": 10}
+    assert not node.log.find("dropped")
