@@ -88,16 +88,90 @@ class StandingLayer:
     """What stands: log-odds of every cell, and when each was last seen.
 
     A cell that was seen but told nothing has log-odds 0, which is not the same as a cell that never was seen.
+
+    What no camera has labelled may be a wall or a car.  In a cell that is free but for such points it has moved in, and
+    may move on where nobody sees it, in its own shadow: there it counts as a thing.  This is decided when a cell is
+    read, so that the order of messages does not matter.
+
+    Parameters
+    ----------
+    cells:
+        How many cells.
+    time_constant:
+        Seconds after which evidence has fallen to 1/e.
+    clip:
+        The largest log-odds.
+    fleeting:
+        The time constant of what has moved in.
+    free:
+        Log-odds up to which a cell is free.
+
+    Attributes
+    ----------
+    evidence:
+        Two numbers a cell: the log-odds, and what they would be without points that nobody has labelled.
+    met:
+        (cells,) int64 nanoseconds, when the last such point was met.
     """
 
-    def __init__(self, cells: int, time_constant: float, clip: float) -> None:
-        self.evidence = Evidence(cells, 1, time_constant)
+    def __init__(self, cells: int, time_constant: float, clip: float, fleeting: float, free: float) -> None:
+        self.evidence = Evidence(cells, 2, time_constant)
         self.clip = clip
+        self.fleeting = fleeting
+        self.free = free
+        self.met = np.full(cells, NEVER, dtype=np.int64)
 
-    def add(self, cells: NDArray[np.intp], evidence: NDArray[np.float32], stamp: int) -> None:
-        """Tell (M,) cells that were seen, each once, the log-odds that speak for an obstacle in them."""
-        sums = self.evidence.added(cells, evidence[:, None], stamp)
+    def add(
+        self, cells: NDArray[np.intp], evidence: NDArray[np.float32], nameless: NDArray[np.bool_], stamp: int
+    ) -> None:
+        """Tell (M,) cells that were seen, each once, the log-odds that speak for an obstacle in them.
+
+        `nameless` says in which of them it has no label.
+        """
+        both = np.stack([evidence, np.where(nameless, np.float32(0), evidence)], axis=1)
+        sums = self.evidence.added(cells, both, stamp)
         self.evidence.values[cells] = np.clip(sums, -self.clip, self.clip)
+        self.met[cells[nameless]] = np.maximum(self.met[cells[nameless]], stamp)
+
+    def at(
+        self, stamp: int, freed: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32]]:
+        """What stands at a stamp.
+
+        Parameters
+        ----------
+        stamp:
+            Nanoseconds.
+        freed:
+            (cells,) int64 nanoseconds, when each cell was last seen free: that ends what has moved in.
+
+        Returns
+        -------
+        logs:
+            (cells,) float32, log-odds, without what has moved in.
+        moved_in:
+            (M,) intp, the cells with something that has.
+        evidence:
+            (M,) float32, log-odds of it as of a thing.
+        """
+        both = self.evidence.faded(slice(None), stamp)
+        logs, named = both[:, 0].copy(), both[:, 1]
+        moved_in = np.flatnonzero((logs > named) & (named <= self.free))
+        met = self.met[moved_in]
+        evidence = (logs[moved_in] - named[moved_in]) * fading(stamp - met, self.fleeting)
+        evidence[freed[moved_in] > met] = 0
+        logs[moved_in] = named[moved_in]
+        return logs, moved_in, evidence
+
+    def clear(self, cells: NDArray[np.intp]) -> None:
+        """Forget some cells."""
+        self.evidence.clear(cells)
+        self.met[cells] = NEVER
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """What a cell takes in memory."""
+        return self.evidence.bytes_per_cell + self.met.itemsize
 
 
 class ThingLayer:

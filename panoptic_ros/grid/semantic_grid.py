@@ -8,6 +8,7 @@ and of sensors does not matter.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -102,7 +103,13 @@ class SemanticGrid:
         self.window = Window(options.resolution, options.size)
         self.stamp: int | None = None
         self._placed = False
-        self._standing = StandingLayer(cells, occupancy.static_time_constant, occupancy.clip)
+        self._standing = StandingLayer(
+            cells,
+            occupancy.static_time_constant,
+            occupancy.clip,
+            occupancy.dynamic_time_constant,
+            math.log(occupancy.free_below / (1 - occupancy.free_below)),
+        )
         self._things = ThingLayer(cells, occupancy.dynamic_time_constant, occupancy.clip)
         self._blocks = tuple(ClassBlock(cells, columns, options.classes, self.confusion) for columns in self._columns)
         # Scratch: which cells an observation speaks of, what it says to them, and their rows in its tables.
@@ -114,7 +121,7 @@ class SemanticGrid:
     def bytes_per_cell(self) -> float:
         """What a cell takes in memory, without scratch."""
         blocks = sum(block.evidence.bytes_per_cell for block in self._blocks)
-        return self._standing.evidence.bytes_per_cell + self._things.bytes_per_cell + blocks
+        return self._standing.bytes_per_cell + self._things.bytes_per_cell + blocks
 
     def move(self, x: float, y: float) -> None:
         """Put a position of the fixed frame, metres, into the middle of the window; cells that enter are unknown.
@@ -132,7 +139,7 @@ class SemanticGrid:
                 (every[:, None] * self.window.size + columns).ravel(),
             ]
         )
-        self._standing.evidence.clear(entering)
+        self._standing.clear(entering)
         self._things.clear(entering)
         for block in self._blocks:
             block.clear(entering)
@@ -227,6 +234,8 @@ class SemanticGrid:
         votes = np.where(standing.dynamic, standing.weights, -standing.weights)
         votes[standing.columns < 0] = 0
         thing = np.bincount(standing.rows, weights=votes, minlength=count) > 0
+        nameless = (strength > 0) & ~thing
+        nameless[standing.rows[standing.columns >= 0]] = False
 
         self._marked[touched[strength > 0]] = True
         free = free[~self._marked[free]]
@@ -236,9 +245,11 @@ class SemanticGrid:
         self._marked[touched] = True
         self._marked[free] = True
         seen = np.flatnonzero(self._marked)
-        self._standing.add(seen, self._told[seen], stamp)
-        self._told[seen] = 0
         self._marked[seen] = False
+        self._marked[touched[nameless]] = True
+        self._standing.add(seen, self._told[seen], self._marked[seen], stamp)
+        self._told[seen] = 0
+        self._marked[touched[nameless]] = False
         self._things.free(free[certainty >= CERTAIN], stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
@@ -269,14 +280,15 @@ class SemanticGrid:
         occupancy = self.options.occupancy
         seen_at = self._standing.evidence.stamps
         seen = seen_at != NEVER
-        logs = self._standing.evidence.faded(slice(None), stamp)[:, 0]
+        logs, moved_in, unnamed = self._standing.at(stamp, self._things.freed)
         probability = _chance(logs)
         instances, dynamic = np.zeros(len(logs), dtype=np.int32), np.zeros(len(logs), dtype=np.bool_)
         held = np.flatnonzero(self._things.evidence.values[:, 0] > 0)
         things = self._things.evidence.faded(held, stamp)[:, 0]
         # A thing is there with probability tanh(l/2), which is 0 where nothing speaks for one, and makes of an even
         # chance the probability that l stands for; a cell is occupied by what stands or by a thing.
-        probability[held] = 1 - (1 - probability[held]) * (1 - np.tanh(things / 2))
+        for cells, evidence in ((moved_in, unnamed), (held, things)):
+            probability[cells] = 1 - (1 - probability[cells]) * (1 - np.tanh(evidence / 2))
         dynamic[held] = _chance(things) >= occupancy.occupied_above
         instances[dynamic] = self._things.instances[dynamic]
         probability[~seen] = np.nan

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from panoptic_ros.grid.occupancy import NEVER, Evidence, StandingLayer, ThingLayer, fading
 
+LABELLED = np.array([False])
+NOT_FREED = np.full(2, NEVER)
 CELL = np.array([0], dtype=np.intp)
 
 
@@ -18,6 +20,7 @@ def told(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12), st.floats(0.01, 100))
 def test_fading_is_exponential_and_the_future_does_not_fade(nanoseconds: int, time_constant: float) -> None:
     found = fading(np.array([nanoseconds, -nanoseconds]), time_constant)
@@ -25,12 +28,14 @@ def test_fading_is_exponential_and_the_future_does_not_fade(nanoseconds: int, ti
     assert found[1] == 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**11), st.integers(0, 10**11))
 def test_fading_composes(first: int, second: int) -> None:
     twice = fading(np.array([first]), 30.0) * fading(np.array([second]), 30.0)
     np.testing.assert_allclose(twice, fading(np.array([first + second]), 30.0), rtol=1e-5, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 10 * SECOND), st.floats(-3, 3, width=32)), min_size=1, max_size=6), st.randoms()
 )
@@ -48,14 +53,36 @@ def test_what_comes_late_counts_as_if_it_had_come_in_time(messages: list[tuple[i
 
 
 def test_what_stands_is_bounded_and_changes_its_mind() -> None:
-    layer = StandingLayer(2, 30.0, 4.0)
+    layer = StandingLayer(2, 30.0, 4.0, 0.4, -0.6)
     for frame in range(50):
-        layer.add(CELL, told(2.2), frame * SECOND // 10)
-    assert layer.evidence.values[0, 0] == 4.0
+        layer.add(CELL, told(2.2), LABELLED, frame * SECOND // 10)
+    assert layer.at(49 * SECOND // 10, NOT_FREED)[0].tolist() == [4.0, 0.0]
     for _ in range(3):
-        layer.add(CELL, told(-1.39), 5 * SECOND)
-    assert layer.evidence.values[0, 0] < 0
+        layer.add(CELL, told(-1.39), LABELLED, 5 * SECOND)
+    assert -0.2 < layer.at(5 * SECOND, NOT_FREED)[0][0] < 0
     assert layer.evidence.stamps.tolist() == [5 * SECOND, NEVER]
+
+
+def test_what_moves_unlabelled_into_a_free_cell_is_forgotten_as_things_are() -> None:
+    """What was met first stays, as does what a camera has labelled."""
+    layer, end, later = StandingLayer(3, 30.0, 4.0, 0.4, -0.6), 2 * SECOND, 2 * SECOND + SECOND // 2
+    moved_in, named = np.array([0]), np.array([2])  # and the wall is 1
+    for cell in (moved_in, named):
+        layer.add(cell, told(-1.39), LABELLED, SECOND)
+    for _ in range(2):
+        layer.add(np.array([0, 1]), told(2.0, 2.0), np.array([True, True]), end)
+        layer.add(named, told(2.0), LABELLED, end)
+    free, freed = 1.39 * math.exp(-1 / 30), np.full(3, SECOND)
+    slow, fast = math.exp(-0.5 / 30), math.exp(-0.5 / 0.4)
+    for stamp, fades, decays in ((end, 1.0, 1.0), (later, slow, fast)):
+        logs, cells, evidence = layer.at(stamp, freed)
+        np.testing.assert_allclose(logs, [-free * fades, 4 * fades, (4 - free) * fades], rtol=1e-4)
+        assert cells.tolist() == [0]
+        np.testing.assert_allclose(evidence, [4 * fades * decays], rtol=1e-4)
+    # What is seen free afterwards is gone at once; what is met again is there again.
+    assert layer.at(later, np.full(3, end + 1))[2].tolist() == [0.0]
+    layer.add(moved_in, told(2.0), np.array([True]), later)
+    assert layer.at(later, np.full(3, end + 1))[2][0] > 2
 
 
 def test_a_thing_ends_where_it_is_seen_free() -> None:
@@ -87,7 +114,7 @@ class Ledger:
         return max(valid)[1] if valid else 0
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(seeds)
 def test_things_and_free_space_may_come_in_either_order(seed: int) -> None:
     """In the order of stamps, but for a neighbour that may come late, the layer is what the ledger of all says."""
