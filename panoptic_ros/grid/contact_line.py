@@ -1,8 +1,9 @@
 """What a camera alone says of the ground before it: the contact-line method.
 
 Seen along the ground, away from the camera, the first obstacle stands where the ground ends: there its contact line is.
-Ground before it is seen, the contact is occupied, and what is behind is unknown.  Naive inverse perspective mapping
-paints whole images onto the ground instead, and smears everything that stands away from the camera.
+Ground before it is seen, the contact is occupied, and what is behind is unknown but for the body of what has one:
+behind the front of a house there is a house.  Naive inverse perspective mapping paints whole images onto the ground
+instead, and smears everything that stands away from the camera.
 
 We look along rays on the ground rather than along columns of the image, which is the same for a level camera without
 distortion, and right for all others.  The ground is the plane z = 0 of the base frame: where the body pitches, that
@@ -87,7 +88,8 @@ def observe_contact_line(view: CameraView, tree: PoseTree, labels: LabelSet, opt
     Ground is sampled once per cell of the grid, at the cell's middle, so that near ground does not outvote far ground.
     What lies z higher than the plane of the base is at 1 - z/h of the range at which its ray meets that plane; an
     obstacle stands on the ground before it.  A point at range r, seen from h above its ground, has the range error
-    σ = (r² + h²)/h · σ_θ, with `contact_line.attitude_sigma` as σ_θ, and the weight min(1, (resolution / σ)²).
+    σ = (r² + h²)/h · σ_θ, with `contact_line.attitude_sigma` as σ_θ, and the weight min(1, (resolution / σ)²).  Points
+    of a body behind its contact have the contact's weight and no instance: boxes are measured by what is seen.
 
     Parameters
     ----------
@@ -141,6 +143,10 @@ def observe_contact_line(view: CameraView, tree: PoseTree, labels: LabelSet, opt
     instances[len(free) :] = np.where(table.thing[found[len(free) :]], ids, 0)
     obstacle = np.zeros(len(in_base), dtype=np.bool_)
     obstacle[len(free) :] = True
+    behind, of = _bodies(in_base, np.flatnonzero(obstacle & table.body[found]), options)
+    in_base = np.concatenate([in_base, behind])
+    found, weights, obstacle = (np.concatenate([one, one[of]]) for one in (found, weights, obstacle))
+    instances = np.concatenate([instances, np.zeros(len(of), dtype=np.int32)])
     origin = base.compose(Pose(np.eye(3), centre)).translation
     points = to_fixed.relative_to(origin - anchor).apply(in_base)
     return Observation(
@@ -237,6 +243,21 @@ def _free_cells(
     candidates = np.flatnonzero(inside)
     kept = candidates[distance[candidates] < seen_until[nearest[candidates]]]
     return np.ascontiguousarray(in_base[kept])
+
+
+def _bodies(
+    points: NDArray[np.float32], contacts: NDArray[np.intp], options: GridOptions
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """(M, 3) float32 points behind contacts, as high and at most a cell apart, and (M,) which contact each is of."""
+    depth = options.contact_line.body_depth
+    count = int(np.ceil(depth / options.resolution))
+    if not count or not len(contacts):
+        return np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.intp)
+    of = np.repeat(contacts, count)
+    further = np.tile(depth / count * np.arange(1, count + 1), len(contacts)).astype(np.float32)
+    behind = points[of]
+    behind[:, :2] *= (1 + further / np.hypot(behind[:, 0], behind[:, 1]))[:, None]
+    return behind, of
 
 
 def _classes_at(

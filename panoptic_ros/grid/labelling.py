@@ -81,12 +81,15 @@ class ClassTable:
         (C + 1,) bool by that position; the last entry is that of -1.
     rises:
         (C + 1,) float32, metres by which the ground of a class lies above the plane of the base.
+    body:
+        (C + 1,) bool, which are deeper than the side that is seen.
     """
 
     indices: NDArray[np.int16]
     ground: NDArray[np.bool_]
     thing: NDArray[np.bool_]
     rises: NDArray[np.float32]
+    body: NDArray[np.bool_]
 
     @classmethod
     @lru_cache(maxsize=16)  # matching names costs a millisecond
@@ -97,7 +100,8 @@ class ClassTable:
             indices[label.id] = -1 if ignored[index] else index
         thing = np.array([label.is_thing for label in labels.labels])
         rises = np.append(options.is_raised(labels), False) * np.float32(options.contact_line.kerb_height)
-        return cls(indices, np.append(options.is_ground(labels), False), np.append(thing, False), rises)
+        ground, body = (np.append(flags, False) for flags in (options.is_ground(labels), options.is_body(labels)))
+        return cls(indices, ground, np.append(thing, False), rises, body)
 
     def of_ids(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
         """Positions in the label set of segment ids; what no label set has is -1."""

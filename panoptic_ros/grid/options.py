@@ -111,6 +111,20 @@ RAISED = (
 )
 """What of the ground lies a kerb higher than the road."""
 
+BODIES = (
+    "building",
+    "building-other-merged",
+    "house",
+    "car",
+    "suvpickuptruck",
+    "truck",
+    "truck_bus",
+    "bus",
+    "train",
+    "caravan",
+)
+"""What goes on for a metre and more behind the side that is seen, from wherever it is seen."""
+
 IGNORED = ("sky", "sky-*", "ego vehicle", "car mount", "background")
 
 
@@ -251,6 +265,10 @@ class ContactLineOptions:
         Names of the classes of the ground that lie a kerb higher than the plane of the base, as in `GridOptions`.
     kerb_height:
         How much higher, metres; 0 where the vehicle is on a sidewalk itself.
+    bodies:
+        Names of the classes that are deeper than the side that is seen, as in `GridOptions`.
+    body_depth:
+        Metres behind their contact that are theirs, too; 0 for none.
     """
 
     maximum_range: float = 20.0
@@ -258,10 +276,12 @@ class ContactLineOptions:
     bonnet_rows: int = 0
     raised: tuple[str, ...] = RAISED
     kerb_height: float = 0.12
+    bodies: tuple[str, ...] = BODIES
+    body_depth: float = 1.0
 
     def __post_init__(self) -> None:
         _positive(self, "maximum_range", "attitude_sigma")
-        _at_least(self, 0, "bonnet_rows", "kerb_height")
+        _at_least(self, 0, "bonnet_rows", "kerb_height", "body_depth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +410,10 @@ class GridOptions:
     def is_raised(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes of the ground lie a kerb higher than the plane of the base."""
         return _named(labels, self.contact_line.raised) & self.is_ground(labels)
+
+    def is_body(self, labels: LabelSet) -> NDArray[np.bool_]:
+        """(C,) bool, which classes of obstacles are deeper than the side that is seen."""
+        return _named(labels, self.contact_line.bodies) & self.is_obstacle(labels)
 
     def is_ignored(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes say nothing about the grid."""

@@ -22,7 +22,7 @@ WIDTH, HEIGHT, FOCAL = 640, 400, 320.0
 MATRIX = [FOCAL, 0, (WIDTH - 1) / 2, 0, FOCAL, (HEIGHT - 1) / 2, 0, 0, 1]
 AT = np.array([1.5, 0.2, 1.6])
 ODOM = Pose(turn(yaw=-40), np.array([2e5, 1e5, 30.0]))
-OPTIONS = GridOptions(resolution=0.25, size=320, contact_line=ContactLineOptions(kerb_height=0.0))
+OPTIONS = GridOptions(resolution=0.25, size=320, contact_line=ContactLineOptions(kerb_height=0.0, body_depth=0.0))
 KERB = 0.15
 
 
@@ -65,7 +65,7 @@ ATTITUDES = {"level": turn(pitch=6), "rolled": turn(roll=7, pitch=10, yaw=20)}
 
 def with_kerbs(height: float) -> GridOptions:
     """The options where sidewalks lie so much higher."""
-    return replace(OPTIONS, contact_line=ContactLineOptions(kerb_height=height))
+    return replace(OPTIONS, contact_line=ContactLineOptions(kerb_height=height, body_depth=0.0))
 
 
 @pytest.mark.parametrize("kerb", [0.0, KERB])
@@ -131,6 +131,35 @@ def test_nothing_is_said_of_what_is_behind() -> None:
     points = in_base(observe_contact_line(view, tree, LABELS, OPTIONS))
     assert len(points)
     assert points[:, 0].max() < 7.75 + 0.3
+
+
+@pytest.mark.parametrize("depth", [0.3, 1.0])
+def test_a_body_goes_on_behind_its_contact(depth: float) -> None:
+    """Each contact of a car has points behind it on its own ray, a person's has none; the others are as without."""
+    scene = Scene((Box(CAR, 1, 12.0, 2.0, 4.0, 6.0, 1.5, 0.3), Box(PERSON, 2, 8.0, -3.0, 0.5, 0.5, 1.7, 0.0)))
+    view, tree = seen_from(scene, ATTITUDES["rolled"])
+    bare = observe_contact_line(view, tree, LABELS, OPTIONS)
+    deep = replace(OPTIONS, contact_line=ContactLineOptions(kerb_height=0.0, body_depth=depth))
+    seen = observe_contact_line(view, tree, LABELS, deep)
+    names = ("points", "heights", "classes", "instances", "cameras", "obstacle", "weights")
+    for name in names:
+        np.testing.assert_array_equal(getattr(seen, name)[: len(bare)], getattr(bare, name), err_msg=name)
+    expected = []
+    points, foot = in_base(bare), AT * [1, 1, 0]
+    for index in range(len(bare)):
+        if bare.obstacle[index] and LABELS.class_ids[bare.classes[index]] == CAR:
+            ray = points[index] - foot
+            reach = float(np.hypot(ray[0], ray[1]))
+            steps = -(-depth // 0.25)  # cells are 0.25 m
+            for step in range(1, int(steps) + 1):
+                expected.append((*(foot + ray * (reach + depth * step / steps) / reach), bare.weights[index]))
+    assert len(expected) > 100
+    behind = slice(len(bare), None)
+    np.testing.assert_allclose(np.c_[in_base(seen), seen.weights][behind], expected, atol=1e-3)
+    assert (LABELS.class_ids[seen.classes[behind]] == CAR).all()
+    assert (seen.instances[behind] == 0).all()
+    assert seen.obstacle[behind].all()
+    assert (distance_to(scene, in_base(seen)[behind]) < 0.3).mean() > 0.95
 
 
 def test_weights_are_the_error_of_the_range() -> None:

@@ -75,6 +75,7 @@ def test_a_name_that_is_none_lists_those_there_are() -> None:
         ({"labelling": {"ground_height": "sea"}}, "ground_height: expected one of 'base_plane', 'estimated'"),
         ({"contact_line": {"attitude_sigma": 0.0}}, "contact_line: attitude_sigma must be a positive"),
         ({"contact_line": {"kerb_height": -0.1}}, "contact_line: kerb_height must be at least 0"),
+        ({"contact_line": {"body_depth": -1.0}}, "contact_line: body_depth must be at least 0"),
         ({"tracking": {"confirm": 0}}, "tracking: confirm must be at least 1"),
         ({"poses": {"queue": 0}}, "poses: queue must be at least 1"),
     ],
@@ -113,6 +114,22 @@ def test_what_lies_a_kerb_higher(name: str, raised: set[str]) -> None:
     assert {labels.labels[i].name.lower() for i in np.flatnonzero(options.is_raised(labels))} == raised
     everything = replace(options, contact_line=ContactLineOptions(raised=("*",)))
     np.testing.assert_array_equal(everything.is_raised(labels), options.is_ground(labels))
+
+
+@pytest.mark.parametrize(
+    ("name", "bodies"),
+    [
+        ("cityscapes", {"building", "car", "truck", "bus", "train"}),
+        ("camvid", {"building", "car"}),
+        ("coco", {"building-other-merged", "house", "car", "bus", "train", "truck"}),
+        ("voc", {"car", "bus", "train"}),
+    ],
+)
+def test_what_has_a_body(name: str, bodies: set[str]) -> None:
+    labels, options = LabelSet.load(name), GridOptions()
+    assert {labels.labels[i].name.lower() for i in np.flatnonzero(options.is_body(labels))} >= bodies
+    everything = replace(options, contact_line=ContactLineOptions(bodies=("*",)))
+    np.testing.assert_array_equal(everything.is_body(labels), options.is_obstacle(labels))
 
 
 @pytest.mark.parametrize(
