@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from grid_drive import Drive, add_drive_options, load_drive
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -153,50 +153,19 @@ def print_results(title: str, results: dict[str, CellResult]) -> dict[str, dict[
     return figures
 
 
-def of_drive(bag: Path, confusion: str, source: str, network: tuple[str, str, str] | None) -> dict[str, CellResult]:
+def of_drive(drive: Drive, source: str) -> dict[str, CellResult]:
     """The quality of votes and of Bayes on one drive, from the same labels.
 
     Parameters
     ----------
-    bag:
-        A synthetic drive.
-    confusion:
-        The confusion matrix of what labels.
+    drive:
+        With the confusion matrix of its labels.
     source:
         The input: ``lidar``, ``depth`` or ``camera``, or some joined by ``+``.
-    network:
-        Model, weights and device; None takes the predictions in the bag.
     """
-    from panoptic_ros.commands.grids import grid_options, make_grids, network_segments, recorded_segments
-    from panoptic_ros.evaluation.alignment import align
-    from panoptic_ros.evaluation.bag import recorded_labels
-    from panoptic_ros.evaluation.grid_bag import evaluate_grids, with_truth_cells
-    from panoptic_ros.evaluation.recorded_cameras import find_cameras
-    from panoptic_ros.recorded_grid import find_grid_topics, grid_camera
-
-    cameras = find_cameras(bag)
-    true = recorded_labels(bag, [camera.truth for camera in cameras])
-    if network is not None:
-        from panoptic_ros.pipeline import Pipeline
-
-        model, weights, device = network
-        pipeline = Pipeline.load(model, weights, device)
-        labels, segment = pipeline.labels, network_segments(pipeline)
-        topics = {camera.name: camera.images for camera in cameras}
-    else:
-        topics = {camera.name: camera.predictions for camera in cameras}
-        labels = recorded_labels(bag, list(topics.values()))
-        segment = recorded_segments(labels)
-    alignment = align(labels, true)
-    options = with_truth_cells(bag, grid_options("", confusion))
+    options = drive.options
     voting = replace(options, classes=replace(options.classes, confusion=""))
-    inputs = [tuple(source.split("+"))]
-    grids = [
-        replace(make_grids(inputs, one, alignment.labels, None)[0], name=name)
-        for name, one in (("votes", voting), ("Bayes", options))
-    ]
-    sensors = find_grid_topics(bag, [grid_camera(bag, name, topic) for name, topic in topics.items()])
-    evaluation = evaluate_grids(bag, sensors, grids, segment, alignment, options)
+    evaluation = drive.evaluate({"votes": (source, voting), "Bayes": (source, options)})
     return {one.name: one.quality.cells for one in evaluation.scores}
 
 
@@ -212,18 +181,14 @@ def main(frames: int = FRAMES, confusion: str = "") -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--confusion", default="", help="confusion.json of the network")
-    parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--bag", type=Path, help="a synthetic drive")
-    parser.add_argument("--input", default="lidar", help="of the grid")
-    parser.add_argument("--model", default="", help="what segments its images; else its predictions count")
-    parser.add_argument("--weights", default="")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of labels that are made up")
+    parser.add_argument("--input", default="lidar", help="of the drive's grids (default: %(default)s)")
+    add_drive_options(parser)
     given = parser.parse_args()
     if given.bag is None:
         main(given.frames, given.confusion)
     elif not given.confusion:
         parser.error("--bag needs the --confusion of what labels")
     else:
-        network = (given.model, given.weights, given.device) if given.model else None
-        print_results(f"{given.bag}: {given.input}", of_drive(given.bag, given.confusion, given.input, network))
+        drive = load_drive(given)
+        print_results(f"{given.bag}: {given.input}, labels of {drive.labels_from}", of_drive(drive, given.input))

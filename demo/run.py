@@ -49,6 +49,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=60, help="how many of the video's (default: %(default)s)")
     parser.add_argument("--model", default="yolo_panoptic_small", help="the node's model (default: %(default)s)")
     parser.add_argument("--weights", default="", help="the node's weights (default: random ones)")
+    parser.add_argument(
+        "--confusion", default="", help="confusion.json that an evaluation of the weights wrote, for the grid's classes"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
     options = parser.parse_args()
     if options.frames < 1:
@@ -95,6 +98,8 @@ def run(options: argparse.Namespace, source: Input) -> Record:
     settings |= {f"{name}.image_topic": topic for name, topic in source.cameras.items()}
     if source.clouds:
         settings |= {"grid.enabled": "true", "grid.clouds": f"[{', '.join(source.clouds)}]"}
+        if options.confusion:
+            settings["grid.confusion"] = str(Path(options.confusion).resolve())
     if options.weights:
         settings["weights"] = options.weights
     bag = BagWriter(options.out / "demo.mcap", BagMessageTypes(), latched=(LABEL_INFO, *LATCHED, *LATCHED_GRIDS))
