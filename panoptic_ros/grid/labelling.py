@@ -151,7 +151,11 @@ def label_points(
     believed = np.full(count, -1, dtype=np.int16)
     stands = heights > options.labelling.gate_height
     for view, pose in sorted(views, key=lambda pair: pair[0].index):
-        seen, rows, columns = visible(view.camera, pose.taking(origin).apply(points), stands, options)
+        uv, depth = view.camera.project(pose.taking(origin).apply(points))
+        seen, rows, columns = view.camera.pixels(uv)
+        cameras[seen[cameras[seen] < 0]] = view.index
+        clear = _not_hidden(view.camera, depth[seen], rows, columns, stands[seen], options)
+        seen, rows, columns = seen[clear], rows[clear], columns[clear]
         ids = view.segmentation.ids
         found = ids[rows, columns]
         indices = table.of_ids(found)
@@ -195,16 +199,27 @@ def visible(
     """
     uv, depth = camera.project(points_optical)
     seen, rows, columns = camera.pixels(uv)
-    depth = depth[seen]
+    clear = _not_hidden(camera, depth[seen], rows, columns, hides[seen], options)
+    return seen[clear], rows[clear], columns[clear]
+
+
+def _not_hidden(
+    camera: Camera,
+    depth: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    hides: NDArray[np.bool_],
+    options: GridOptions,
+) -> NDArray[np.bool_]:
+    """Which points inside the image, (M,) each, have nothing before them in their block of the buffer."""
     scale = options.labelling.buffer_scale
     width = -(-camera.width // scale)
     nearest = np.full(width * -(-camera.height // scale), np.inf, dtype=np.float32)
     places = (rows // scale) * width + columns // scale
-    before = hides[seen]
-    np.minimum.at(nearest, places[before], depth[before])
+    np.minimum.at(nearest, places[hides], depth[hides])
     limit = nearest[places] * np.float32(1 + options.labelling.buffer_relative)
-    free = depth <= limit + np.float32(options.labelling.buffer_absolute)
-    return seen[free], rows[free], columns[free]
+    clear: NDArray[np.bool_] = depth <= limit + np.float32(options.labelling.buffer_absolute)
+    return clear
 
 
 def near_edge(

@@ -29,7 +29,8 @@ class Observation:
     instances:
         (N,) int32, the id of the instance in its camera's frame, 0 for none.
     cameras:
-        (N,) int8, which camera has labelled it, -1 for none; instances are told apart within one camera only.
+        (N,) int8, which camera has labelled it, or has it in its image without a label; -1 for none.  Instances are
+        told apart within one camera only.
     obstacle:
         (N,) bool, whether the point is of something that stands there; else it is of the ground.
     weights:

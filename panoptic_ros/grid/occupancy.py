@@ -89,9 +89,9 @@ class StandingLayer:
 
     A cell that was seen but told nothing has log-odds 0, which is not the same as a cell that never was seen.
 
-    What no camera has labelled may be a wall or a car.  In a cell that is free but for such points it has moved in, and
-    may move on where nobody sees it, in its own shadow: there it counts as a thing.  This is decided when a cell is
-    read, so that the order of messages does not matter.
+    What is met where no camera looks may be a wall or a car.  In a cell that is free but for such points it has moved
+    in, and may move on where nobody sees it, in its own shadow: there it counts as a thing.  This is decided when a
+    cell is read, so that the order of messages does not matter.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class StandingLayer:
     Attributes
     ----------
     evidence:
-        Two numbers a cell: the log-odds, and what they would be without points that nobody has labelled.
+        Two numbers a cell: the log-odds, and what they would be without points where no camera looks.
     met:
         (cells,) int64 nanoseconds, when the last such point was met.
     """
@@ -122,16 +122,16 @@ class StandingLayer:
         self.met = np.full(cells, NEVER, dtype=np.int64)
 
     def add(
-        self, cells: NDArray[np.intp], evidence: NDArray[np.float32], nameless: NDArray[np.bool_], stamp: int
+        self, cells: NDArray[np.intp], evidence: NDArray[np.float32], unwatched: NDArray[np.bool_], stamp: int
     ) -> None:
         """Tell (M,) cells that were seen, each once, the log-odds that speak for an obstacle in them.
 
-        `nameless` says in which of them it has no label.
+        `unwatched` says in which of them no camera looks at it.
         """
-        both = np.stack([evidence, np.where(nameless, np.float32(0), evidence)], axis=1)
+        both = np.stack([evidence, np.where(unwatched, np.float32(0), evidence)], axis=1)
         sums = self.evidence.added(cells, both, stamp)
         self.evidence.values[cells] = np.clip(sums, -self.clip, self.clip)
-        self.met[cells[nameless]] = np.maximum(self.met[cells[nameless]], stamp)
+        self.met[cells[unwatched]] = np.maximum(self.met[cells[unwatched]], stamp)
 
     def at(
         self, stamp: int, freed: NDArray[np.int64]
@@ -155,12 +155,12 @@ class StandingLayer:
             (M,) float32, log-odds of it as of a thing.
         """
         both = self.evidence.faded(slice(None), stamp)
-        logs, named = both[:, 0].copy(), both[:, 1]
-        moved_in = np.flatnonzero((logs > named) & (named <= self.free))
+        logs, watched = both[:, 0].copy(), both[:, 1]
+        moved_in = np.flatnonzero((logs > watched) & (watched <= self.free))
         met = self.met[moved_in]
-        evidence = (logs[moved_in] - named[moved_in]) * fading(stamp - met, self.fleeting)
+        evidence = (logs[moved_in] - watched[moved_in]) * fading(stamp - met, self.fleeting)
         evidence[freed[moved_in] > met] = 0
-        logs[moved_in] = named[moved_in]
+        logs[moved_in] = watched[moved_in]
         return logs, moved_in, evidence
 
     def clear(self, cells: NDArray[np.intp]) -> None:

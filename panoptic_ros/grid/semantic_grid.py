@@ -33,12 +33,14 @@ CERTAIN = 0.5
 @dataclass(frozen=True, slots=True, eq=False)
 class _Labels:
     """Points in the window, either of the ground or of obstacles: the row of each one's cell in the tables of an
-    observation, the column of its class in its block (-1 without), whether that is a thing, track and weight.
+    observation, the column of its class in its block (-1 without), whether that is a thing, whether a camera looks
+    there, track and weight.
     """
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     dynamic: NDArray[np.bool_]
+    watched: NDArray[np.bool_]
     instances: NDArray[np.int32]
     weights: NDArray[np.float32]
 
@@ -217,6 +219,7 @@ class SemanticGrid:
             rows=rows,
             columns=self._column_of[block][classes],
             dynamic=self._dynamic[classes],
+            watched=observation.cameras[places] >= 0,
             instances=observation.instances[places],
             weights=observation.weights[places],
         )
@@ -234,8 +237,8 @@ class SemanticGrid:
         votes = np.where(standing.dynamic, standing.weights, -standing.weights)
         votes[standing.columns < 0] = 0
         thing = np.bincount(standing.rows, weights=votes, minlength=count) > 0
-        nameless = (strength > 0) & ~thing
-        nameless[standing.rows[standing.columns >= 0]] = False
+        unwatched = (strength > 0) & ~thing
+        unwatched[standing.rows[(standing.columns >= 0) | standing.watched]] = False
 
         self._marked[touched[strength > 0]] = True
         free = free[~self._marked[free]]
@@ -246,10 +249,10 @@ class SemanticGrid:
         self._marked[free] = True
         seen = np.flatnonzero(self._marked)
         self._marked[seen] = False
-        self._marked[touched[nameless]] = True
+        self._marked[touched[unwatched]] = True
         self._standing.add(seen, self._told[seen], self._marked[seen], stamp)
         self._told[seen] = 0
-        self._marked[touched[nameless]] = False
+        self._marked[touched[unwatched]] = False
         self._things.free(free[certainty >= CERTAIN], stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
@@ -280,14 +283,14 @@ class SemanticGrid:
         occupancy = self.options.occupancy
         seen_at = self._standing.evidence.stamps
         seen = seen_at != NEVER
-        logs, moved_in, unnamed = self._standing.at(stamp, self._things.freed)
+        logs, moved_in, met = self._standing.at(stamp, self._things.freed)
         probability = _chance(logs)
         instances, dynamic = np.zeros(len(logs), dtype=np.int32), np.zeros(len(logs), dtype=np.bool_)
         held = np.flatnonzero(self._things.evidence.values[:, 0] > 0)
         things = self._things.evidence.faded(held, stamp)[:, 0]
         # A thing is there with probability tanh(l/2), which is 0 where nothing speaks for one, and makes of an even
         # chance the probability that l stands for; a cell is occupied by what stands or by a thing.
-        for cells, evidence in ((moved_in, unnamed), (held, things)):
+        for cells, evidence in ((moved_in, met), (held, things)):
             probability[cells] = 1 - (1 - probability[cells]) * (1 - np.tanh(evidence / 2))
         dynamic[held] = _chance(things) >= occupancy.occupied_above
         instances[dynamic] = self._things.instances[dynamic]

@@ -44,6 +44,7 @@ def observation(
     weights: object = 1.0,
     instances: object = 0,
     heights: object = 1.0,
+    cameras: object = 0,
 ) -> Observation:
     """An observation of given points, relative to the sensor; the rest is spread over them."""
     points = np.asarray(points, dtype=np.float32).reshape(-1, 3)
@@ -59,7 +60,7 @@ def observation(
         heights=each(heights, np.float32),
         classes=each(classes, np.int16),
         instances=each(instances, np.int32),
-        cameras=each(0, np.int8),
+        cameras=each(cameras, np.int8),
         obstacle=each(obstacle, np.bool_),
         weights=each(weights, np.float32),
     )
@@ -88,6 +89,7 @@ def drawn(seed: int, count: int, stamp: int, origin: tuple[float, float, float],
         generator.choice([0.25, 0.5, 1.0], count),
         np.where(things, generator.integers(0, 4, count), 0),
         generator.uniform(-0.2, 3.0, count),
+        np.where((classes < 0) & (generator.random(count) < 0.7), -1, 0),
     )
 
 

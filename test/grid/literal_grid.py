@@ -18,7 +18,7 @@ Cell = tuple[int, int]  # column and row in the fixed frame
 class LiteralCell:
     seen: int
     log_odds: float = 0.0
-    named: float = 0.0  # the log-odds without points that nobody has labelled
+    watched: float = 0.0  # the log-odds without points where no camera looks
     met: int = 0  # when the last such point came
     freed: int = -1  # when it was last seen free
     thing: float = 0.0
@@ -111,7 +111,7 @@ class LiteralGrid:
             state = self.touched(cell, stamp)
             certainty = max(free[cell], *(float(observation.weights[i]) for i in points.get(cell, [])), 0.0)
             state.log_odds = max(state.log_odds - options.occupancy.miss * certainty, -options.occupancy.clip)
-            state.named = max(state.named - options.occupancy.miss * certainty, -options.occupancy.clip)
+            state.watched = max(state.watched - options.occupancy.miss * certainty, -options.occupancy.clip)
             if certainty >= 0.5:
                 state.thing, state.freed = 0.0, stamp
         for cell, members in points.items():
@@ -120,7 +120,7 @@ class LiteralGrid:
     def touched(self, cell: Cell, stamp: int) -> LiteralCell:
         state = self.cells.setdefault(cell, LiteralCell(stamp))
         state.log_odds = decayed(state.log_odds, stamp - state.seen, self.options.occupancy.static_time_constant)
-        state.named = decayed(state.named, stamp - state.seen, self.options.occupancy.static_time_constant)
+        state.watched = decayed(state.watched, stamp - state.seen, self.options.occupancy.static_time_constant)
         state.seen = stamp
         return state
 
@@ -147,8 +147,9 @@ class LiteralGrid:
                 state.instance = min((name for name, w in instances.items() if w == heaviest), default=0)
             else:
                 state.log_odds = min(state.log_odds + evidence, occupancy.clip)
-                if any(int(observation.classes[i]) in self.members["obstacle"] for i in standing):
-                    state.named = min(state.named + evidence, occupancy.clip)
+                of_obstacles = self.members["obstacle"]
+                if any(int(observation.classes[i]) in of_obstacles or observation.cameras[i] >= 0 for i in standing):
+                    state.watched = min(state.watched + evidence, occupancy.clip)
                 else:
                     state.met = stamp
         for name, classes in self.members.items():
@@ -190,13 +191,13 @@ class LiteralGrid:
         """The probability at a stamp."""
         options, state = self.options.occupancy, self.cells[cell]
         log_odds = decayed(state.log_odds, stamp - state.seen, options.static_time_constant)
-        named = decayed(state.named, stamp - state.seen, options.static_time_constant)
-        unnamed = 0.0
-        if 1 / (1 + math.exp(-named)) <= options.free_below and log_odds > named:  # it has moved in
+        watched = decayed(state.watched, stamp - state.seen, options.static_time_constant)
+        moved_in = 0.0
+        if 1 / (1 + math.exp(-watched)) <= options.free_below and log_odds > watched:  # it has moved in
             if state.freed <= state.met:
-                unnamed = decayed(log_odds - named, stamp - state.met, options.dynamic_time_constant)
-            log_odds = named
-        standing = 1 - (1 - 1 / (1 + math.exp(-log_odds))) * (1 - math.tanh(unnamed / 2))
+                moved_in = decayed(log_odds - watched, stamp - state.met, options.dynamic_time_constant)
+            log_odds = watched
+        standing = 1 - (1 - 1 / (1 + math.exp(-log_odds))) * (1 - math.tanh(moved_in / 2))
         if state.thing_stamp is None:
             return standing
         thing = decayed(state.thing, stamp - state.thing_stamp, options.dynamic_time_constant)

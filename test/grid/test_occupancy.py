@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from panoptic_ros.grid.occupancy import NEVER, Evidence, StandingLayer, ThingLayer, fading
 
-LABELLED = np.array([False])
+WATCHED = np.array([False])
 NOT_FREED = np.full(2, NEVER)
 CELL = np.array([0], dtype=np.intp)
 
@@ -55,23 +55,23 @@ def test_what_comes_late_counts_as_if_it_had_come_in_time(messages: list[tuple[i
 def test_what_stands_is_bounded_and_changes_its_mind() -> None:
     layer = StandingLayer(2, 30.0, 4.0, 0.4, -0.6)
     for frame in range(50):
-        layer.add(CELL, told(2.2), LABELLED, frame * SECOND // 10)
+        layer.add(CELL, told(2.2), WATCHED, frame * SECOND // 10)
     assert layer.at(49 * SECOND // 10, NOT_FREED)[0].tolist() == [4.0, 0.0]
     for _ in range(3):
-        layer.add(CELL, told(-1.39), LABELLED, 5 * SECOND)
+        layer.add(CELL, told(-1.39), WATCHED, 5 * SECOND)
     assert -0.2 < layer.at(5 * SECOND, NOT_FREED)[0][0] < 0
     assert layer.evidence.stamps.tolist() == [5 * SECOND, NEVER]
 
 
-def test_what_moves_unlabelled_into_a_free_cell_is_forgotten_as_things_are() -> None:
-    """What was met first stays, as does what a camera has labelled."""
+def test_what_moves_unwatched_into_a_free_cell_is_forgotten_as_things_are() -> None:
+    """What was met first stays, as does what a camera looks at."""
     layer, end, later = StandingLayer(3, 30.0, 4.0, 0.4, -0.6), 2 * SECOND, 2 * SECOND + SECOND // 2
-    moved_in, named = np.array([0]), np.array([2])  # and the wall is 1
-    for cell in (moved_in, named):
-        layer.add(cell, told(-1.39), LABELLED, SECOND)
+    moved_in, watched = np.array([0]), np.array([2])  # and the wall is 1
+    for cell in (moved_in, watched):
+        layer.add(cell, told(-1.39), WATCHED, SECOND)
     for _ in range(2):
         layer.add(np.array([0, 1]), told(2.0, 2.0), np.array([True, True]), end)
-        layer.add(named, told(2.0), LABELLED, end)
+        layer.add(watched, told(2.0), WATCHED, end)
     free, freed = 1.39 * math.exp(-1 / 30), np.full(3, SECOND)
     slow, fast = math.exp(-0.5 / 30), math.exp(-0.5 / 0.4)
     for stamp, fades, decays in ((end, 1.0, 1.0), (later, slow, fast)):

@@ -270,27 +270,36 @@ def test_a_thing_leaves_no_trail() -> None:
     assert at(grid.snapshot(SECOND + 5 * SECOND), "occupied", 2.6, 0.0) == 100
 
 
-def test_what_no_camera_labels_leaves_no_trail_where_it_was_free() -> None:
+def test_what_no_camera_sees_leaves_no_trail_where_it_was_free() -> None:
     """What a car that follows leaves behind lies in its own shadow, where no ray frees it; other obstacles stay."""
     across = np.arange(-0.3, 0.3, 0.02)
 
-    def told(x: float, stands: bool, stamp: int) -> Observation:
-        return observation([(x, y, 0.0) for y in across], -1, stands, stamp)
+    def told(x: float, stamp: int, camera: int) -> Observation:
+        return observation([(x, y, 0.0) for y in across], -1, True, stamp, cameras=camera)
 
-    grid, stamp, places = SemanticGrid(OPTIONS, LABELS, confusion(0)), SECOND, (2.4, 1.9, 1.4)
+    for camera in (-1, 3):
+        grid, stamp, places = SemanticGrid(OPTIONS, LABELS, confusion(0)), SECOND, (2.4, 1.9, 1.4)
+        grid.move(0.0, 0.0)
+        grid.update(told(2.9, stamp, camera))  # a wall, and the ground before it
+        assert [at(grid.snapshot(), "occupied", x, 0.0) for x in places] == [0, 0, 0]
+        for x in places:
+            stamp += SECOND // 10
+            for _ in range(4):
+                grid.update(told(x, stamp, camera))
+            assert at(grid.snapshot(), "occupied", x, 0.0) == 100
+        later = grid.snapshot(stamp + SECOND)
+        expected = [0, 0, 0] if camera < 0 else [100, 100, 100]
+        assert [at(later, "occupied", x, 0.0) for x in (2.9, *places)] == [100, *expected]
+    grid.reset()
     grid.move(0.0, 0.0)
-    grid.update(told(2.9, True, stamp))  # a wall, and the ground before it
-    assert [at(grid.snapshot(), "occupied", x, 0.0) for x in places] == [0, 0, 0]
-    for x in places:
+    for x, ends in (
+        (2.9, 0),
+        (1.4, 100),
+        (1.9, 0),
+    ):  # it is there from its first point on, and ends where it is seen free
         stamp += SECOND // 10
-        grid.update(told(x, True, stamp))
-        assert at(grid.snapshot(), "occupied", x, 0.0) == 100  # at once, as a thing with a label
-    later = grid.snapshot(stamp + SECOND)
-    assert [at(later, "occupied", x, 0.0) for x in (2.9, *places)] == [100, 0, 0, 0]
-    # Seen free, it ends at once.
-    stamp += SECOND // 10
-    grid.update(told(1.9, True, stamp))
-    assert at(grid.snapshot(), "occupied", 1.4, 0.0) == 0
+        grid.update(told(x, stamp, -1))
+        assert at(grid.snapshot(), "occupied", 1.4, 0.0) == ends
 
 
 def test_points_without_labels_follow_the_thing_they_are_on() -> None:
