@@ -301,7 +301,7 @@ def test_a_camera_without_a_pose_does_not_stop_the_lidar(builder: GridBuilder) -
     assert builder.process() == []  # its transform may still come
     drive(builder, 1600)
     (result,) = [one for one in builder.process() if one.observation.source == "lidar"]
-    assert set(result.observation.cameras.tolist()) == {1}  # the other has all of the cloud in its image
+    assert set(result.observation.cameras.tolist()) == {1}  # which has all of the cloud in its image
     assert builder.dropped["unknown frame"] == 1
     assert "camera camera_0 at 1.000 s: no transform names frame 'nowhere'" in builder.last_errors["unknown frame"]
 
