@@ -215,11 +215,14 @@ class SemanticGrid:
         self, observation: Observation, places: NDArray[np.intp], rows: NDArray[np.intp], block: int
     ) -> _Labels:
         classes = observation.classes[places]
+        # To be outside of all images tells nothing of a point of a sensor, or a robot, that no camera looks along with.
+        watched = observation.cameras >= 0
+        watched = watched[places] if watched.any() else np.ones(len(places), dtype=np.bool_)
         return _Labels(
             rows=rows,
             columns=self._column_of[block][classes],
             dynamic=self._dynamic[classes],
-            watched=observation.cameras[places] >= 0,
+            watched=watched,
             instances=observation.instances[places],
             weights=observation.weights[places],
         )

@@ -148,7 +148,10 @@ class LiteralGrid:
             else:
                 state.log_odds = min(state.log_odds + evidence, occupancy.clip)
                 of_obstacles = self.members["obstacle"]
-                if any(int(observation.classes[i]) in of_obstacles or observation.cameras[i] >= 0 for i in standing):
+                alone = all(camera < 0 for camera in observation.cameras)
+                if alone or any(
+                    int(observation.classes[i]) in of_obstacles or observation.cameras[i] >= 0 for i in standing
+                ):
                     state.watched = min(state.watched + evidence, occupancy.clip)
                 else:
                     state.met = stamp

@@ -274,21 +274,23 @@ def test_what_no_camera_sees_leaves_no_trail_where_it_was_free() -> None:
     """What a car that follows leaves behind lies in its own shadow, where no ray frees it; other obstacles stay."""
     across = np.arange(-0.3, 0.3, 0.02)
 
-    def told(x: float, stamp: int, camera: int) -> Observation:
-        return observation([(x, y, 0.0) for y in across], -1, True, stamp, cameras=camera)
+    def told(x: float, stamp: int, camera: int, elsewhere: int = 3) -> Observation:
+        """Points without a label, and one behind, which another camera sees."""
+        points = [*((x, y, 0.0) for y in across), (-2.0, 0.0, 0.0)]
+        return observation(points, -1, True, stamp, cameras=[camera] * len(across) + [elsewhere])
 
-    for camera in (-1, 3):
+    for camera, elsewhere in ((-1, 3), (3, 3), (-1, -1)):  # a robot without cameras forgets nothing either
         grid, stamp, places = SemanticGrid(OPTIONS, LABELS, confusion(0)), SECOND, (2.4, 1.9, 1.4)
         grid.move(0.0, 0.0)
-        grid.update(told(2.9, stamp, camera))  # a wall, and the ground before it
+        grid.update(told(2.9, stamp, camera, elsewhere))  # a wall, and the ground before it
         assert [at(grid.snapshot(), "occupied", x, 0.0) for x in places] == [0, 0, 0]
         for x in places:
             stamp += SECOND // 10
             for _ in range(4):
-                grid.update(told(x, stamp, camera))
+                grid.update(told(x, stamp, camera, elsewhere))
             assert at(grid.snapshot(), "occupied", x, 0.0) == 100
         later = grid.snapshot(stamp + SECOND)
-        expected = [0, 0, 0] if camera < 0 else [100, 100, 100]
+        expected = [0, 0, 0] if camera < elsewhere else [100, 100, 100]
         assert [at(later, "occupied", x, 0.0) for x in (2.9, *places)] == [100, *expected]
     grid.reset()
     grid.move(0.0, 0.0)
