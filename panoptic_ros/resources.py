@@ -44,11 +44,25 @@ def find_config(kind: str, name: str, suffix: str = ".yaml") -> Path:
     folder = share_directory() / "config" / kind
     path = folder / f"{name}{suffix}" if "/" not in name and not name.endswith(suffix) else Path(name).expanduser()
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in folder.glob(f"*{suffix}")))
+        files = [*folder.glob(f"*{suffix}"), *(shipped_weights() if kind == "models" else ())]
+        names = ", ".join(sorted({file.stem for file in files}))
         raise FileNotFoundError(f"{path}: no such file; {kind} that come with {PACKAGE}: {names}")
     return path
 
 
+def shipped_weights() -> tuple[Path, ...]:
+    """The trained networks that come with the package."""
+    return tuple(sorted((share_directory() / "weights").glob(f"*{WEIGHTS_SUFFIX}")))
+
+
 def weights_of(model: str, weights: str) -> str:
-    """The weights to load for a model: those that are named, or those that hold the model's configuration, or none."""
-    return model if not weights and model.endswith(WEIGHTS_SUFFIX) else weights
+    """The weights to load for a model, empty for none.
+
+    They are those that are named, or those that hold the model's configuration: the model is then their path or, if no
+    file of ``config/models`` has that name, the name of weights that come with the package.
+    """
+    if weights or model.endswith(WEIGHTS_SUFFIX):
+        return weights or model
+    if (share_directory() / "config" / "models" / f"{model}.yaml").is_file():
+        return ""
+    return next((str(path) for path in shipped_weights() if path.stem == model), "")

@@ -13,7 +13,7 @@ from panoptic_ros import __version__
 from panoptic_ros.commands.terminal import OUT, user_errors
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import RosMessageTypes
-from panoptic_ros.resources import share_directory
+from panoptic_ros.resources import share_directory, shipped_weights
 
 
 def info() -> None:
@@ -45,13 +45,14 @@ def _facts() -> list[tuple[str, str]]:
         ("engines", ", ".join(sorted(ENGINES))),
         ("ROS", _ros()),
     ]
-    for path in sorted((config / "models").glob("*.yaml")):
-        model = load_model_config(path.stem)
+    for path in (*sorted((config / "models").glob("*.yaml")), *shipped_weights()):
+        model = load_model_config(str(path))
+        labels = model.labels if isinstance(model.labels, str) else f"{model.labels.name}, trained"
         size = f"{model.input_width}x{model.input_height}"
-        facts.append(("model", f"{path.stem}: {model.system}, labels {model.labels}, input {size}"))
+        facts.append(("model", f"{path.stem}: {model.system}, input {size}, labels {labels}"))
     for path in sorted((config / "labels").glob("*.yaml")):
-        labels = LabelSet.load(path.stem)
-        facts.append(("labels", f"{path.stem}: {len(labels.things)} things, {len(labels.stuff)} stuff"))
+        label_set = LabelSet.load(path.stem)
+        facts.append(("labels", f"{path.stem}: {len(label_set.things)} things, {len(label_set.stuff)} stuff"))
     facts.append(("files", str(share_directory())))
     return facts
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.evaluation.document import ModelDescription, file_sha256
+from panoptic_ros.resources import weights_of
 
 if TYPE_CHECKING:
     from panoptic_ros.pipeline import Pipeline
@@ -25,7 +26,8 @@ def load_network(
 
     pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
     config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
-    sha256 = file_sha256(Path(weights).expanduser()) if weights else ""
+    file = weights_of(model, weights)
+    sha256 = file_sha256(Path(file).expanduser()) if file else ""
     described = ModelDescription(
         model, weights, sha256, engine, str(pipeline.device), precision, pipeline.untrained, config
     )

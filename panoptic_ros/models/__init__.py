@@ -16,7 +16,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
-from panoptic_ros.resources import WEIGHTS_SUFFIX, find_config
+from panoptic_ros.resources import find_config, weights_of
 
 SEED = 0
 """Networks without weights are random, but the same every time."""
@@ -60,8 +60,8 @@ SYSTEMS: Mapping[str, tuple[Callable[[LabelSet, Any], PanopticModel], type]] = {
 def load_model_config(name: str) -> ModelConfig:
     """Read a model configuration by its name (``yolo_panoptic_small``), from a path, or from exported weights.
 
-    Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights` has its
-    configuration and label set inside.
+    Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights`, such as
+    those that come with the package, has its configuration and label set inside.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def load_model_config(name: str) -> ModelConfig:
     ConfigurationError
         If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
     """
-    if name.endswith(WEIGHTS_SUFFIX):
-        return _exported_config(Path(name).expanduser())
+    if weights := weights_of(name, ""):
+        return _exported_config(Path(weights).expanduser())
     path = find_config("models", name)
     return _config(read_yaml(path), path)
 

@@ -75,11 +75,13 @@ class Settings(CameraTopics):
     autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     model: str = parameter(
         "yolo_panoptic_small",
-        "Name of a system in config/models, the path of such a file, or exported .safetensors.",
+        "A name that `panoptic-ros info` lists, the path of a file as in config/models, or exported .safetensors.",
         live=True,
     )
     weights: str = parameter(
-        "", "Path of the weights; '' is random weights, which is only good for trying things out.", live=True
+        "",
+        "Path of the weights; '' is those of the model, or random ones, which are only good for trying things out.",
+        live=True,
     )
     engine: str = parameter("torch", "What runs the network.")
     device: str = parameter("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")
