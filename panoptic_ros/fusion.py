@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -64,10 +64,10 @@ def _upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, T
         return classes.to(torch.int16), best
     planes = logits.contiguous().numpy(force=True)  # networks leave their channels last
     winners = np.empty((height, width), dtype=np.int16)
-    best = np.empty((height, width), dtype=np.float32)
-    plane: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+    maxima = np.empty((height, width), dtype=np.float32)
+    plane: Any = np.empty(0, dtype=np.float32)
     for tile in _tiles(planes, height, width):
-        target = best[tile.pixels]
+        target = maxima[tile.pixels]
         winner = np.full(target.shape, tile.classes[0], dtype=np.uint8)  # bytes, which take the least time to move
         for index in tile.classes:
             plane = cv2.resize(planes[index][tile.source], tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
@@ -81,7 +81,7 @@ def _upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, T
             np.maximum(winner, won, out=winner)
             np.maximum(target, scaled, out=target)
         winners[tile.pixels] = winner
-    return torch.from_numpy(winners), torch.from_numpy(best)
+    return torch.from_numpy(winners), torch.from_numpy(maxima)
 
 
 class _Tile(NamedTuple):

@@ -68,23 +68,28 @@ def drawn_street(width: int = 1280, height: int = 720) -> Frame:
                 window = (x, y), (x + width // 100, y + height // 30)
                 cv2.rectangle(picture, *window, (0.4 * wall).tolist(), cv2.FILLED)
         left = right
-    for x in generator.uniform(0, width, 5).astype(int):
-        cv2.line(picture, (int(x), height // 4), (int(x), height // 2), (50, 70, 90), max(1, width // 160))
-        cv2.circle(picture, (int(x), height // 4), height // 10, (60, 130, 70), cv2.FILLED)
+    for trunk in generator.uniform(0, width, 5).astype(int).tolist():
+        cv2.line(picture, (trunk, height // 4), (trunk, height // 2), (50, 70, 90), max(1, width // 160))
+        cv2.circle(picture, (trunk, height // 4), height // 10, (60, 130, 70), cv2.FILLED)
     road = np.array([(0, height), (width, height), (int(0.58 * width), horizon), (int(0.42 * width), horizon)])
     picture[horizon + height // 20 :] = (150, 150, 160)
     cv2.fillPoly(picture, [road], (96, 92, 90))
     for size in np.geomspace(0.03, 0.16, 8) * width:  # the near ones last
-        x, y = generator.uniform(0.05, 0.95) * width, horizon + 0.55 * size + 0.02 * height
+        across, middle = generator.uniform(0.05, 0.95) * width, horizon + 0.55 * size + 0.02 * height
         color = generator.uniform(20, 230, 3)
-        body = (int(x - size / 2), int(y - size / 5)), (int(x + size / 2), int(y + size / 5))
+        body = (int(across - size / 2), int(middle - size / 5)), (int(across + size / 2), int(middle + size / 5))
         cv2.rectangle(picture, *body, color.tolist(), cv2.FILLED)
-        cv2.ellipse(picture, (int(x), body[0][1]), (int(size / 3), int(size / 5)), 0, 180, 360, (60, 60, 60), -1)
+        cv2.ellipse(
+            picture, (int(across), body[0][1]), (int(size / 3), int(size / 5)), 0, 180, 360, (60, 60, 60), cv2.FILLED
+        )
         for wheel in (-0.3, 0.3):
-            cv2.circle(picture, (int(x + wheel * size), body[1][1]), max(1, int(size / 10)), (20, 20, 20), cv2.FILLED)
+            cv2.circle(
+                picture, (int(across + wheel * size), body[1][1]), max(1, int(size / 10)), (20, 20, 20), cv2.FILLED
+            )
     for x in generator.uniform(0, width, 4):
         feet = int(0.62 * height)
-        cv2.ellipse(picture, (int(x), feet), (width // 90, height // 14), 0, 0, 360, generator.uniform(30, 160, 3), -1)
+        clothes = generator.uniform(30, 160, 3).tolist()
+        cv2.ellipse(picture, (int(x), feet), (width // 90, height // 14), 0, 0, 360, clothes, cv2.FILLED)
         cv2.circle(picture, (int(x), feet - height // 12), width // 160, (130, 160, 200), cv2.FILLED)
     picture += generator.normal(0, 4, picture.shape).astype(np.float32)  # a sensor's noise, which JPEGs have to carry
     street: Frame = np.clip(picture, 0, 255).astype(np.uint8)

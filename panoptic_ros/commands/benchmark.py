@@ -62,12 +62,12 @@ def benchmark(
         for name in engines:
             if name not in ENGINES:
                 check_engine(name, device, "fp32")
-        sizes = [_size(text) for text in _values(size)] or [None]
+        sizes: list[tuple[int, int] | None] = [_size(text) for text in _values(size)]
         batches = [_batch(text) for text in _values(batch)] or [1]
         precisions = _values(precision) or ["fp32"]
         variants = [
             Variant(model, weights, device, *chosen)
-            for chosen in itertools.product(engines, precisions, [threads], sizes, batches)
+            for chosen in itertools.product(engines, precisions, [threads], sizes or [None], batches)
         ]
         pictures = [drawn_street()] if frames is None else read_frames(frames)
         runners, skipped = load_runners(variants, pictures, lambda variant: say(f"loading {variant.name} ..."))

@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from panoptic_ros import messages
@@ -55,7 +56,7 @@ class Audience:
         self._end = spawn.Event()
         self._listener = spawn.Process(target=_listen, args=(self._end,), daemon=True)
         self._listener.start()
-        self._context = rclpy.Context()
+        self._context = Context()
         rclpy.init(args=[], context=self._context)
         self._node = rclpy.create_node(NODE, context=self._context)
         self._types = messages.RosMessageTypes()
@@ -117,7 +118,7 @@ def _use_own_network() -> None:
 
 def _listen(end: Event) -> None:
     """Take everything that is published, until the end."""
-    context = rclpy.Context()
+    context = Context()
     rclpy.init(args=[], context=context)
     node = rclpy.create_node("audience", context=context)
     types = messages.RosMessageTypes()
