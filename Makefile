@@ -1,8 +1,9 @@
 # Everything runs in .venv, which is made on demand: a target installs what it needs, once, and again when the
 # requirements, the pins or the message definitions change. PYTHON chooses the interpreter that .venv is made with,
-# SECONDS how long the drive of the demo is.
+# SECONDS how long the drive of the demo is, BENCH which benchmarks are run (all without).
 PYTHON ?= python3
 SECONDS ?= 10
+BENCH ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -13,6 +14,8 @@ INTERFACES := tools/build_interfaces.py $(wildcard interfaces/*/package.xml inte
 RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 LINT := $(VENV)/.installed-lint
+
+PEERS := $(VENV)/.installed-peers
 
 .PHONY: help setup demo test lint format bench clean
 
@@ -36,8 +39,8 @@ format: $(LINT) ## Format the code
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench: $(RUN) ## Measure
-	$(PY) benchmarks/run.py
+bench: $(PEERS) ## Measure, beside other systems (BENCH="decode drawing" for some of it)
+	$(PY) benchmarks/run.py $(BENCH)
 
 clean: ## Remove what was built and written, but not .venv
 	rm -rf build install log dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -49,6 +52,11 @@ $(RUN): $(REQUIREMENTS) $(INTERFACES)
 	@echo "Installing into $(VENV); the first time this loads several GB (PyTorch) and takes minutes ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ros,training,evaluation]'
 	@$(PY) tools/build_interfaces.py
+	@touch $@
+
+$(PEERS): $(RUN) benchmarks/requirements.txt
+	@echo "Installing what is measured beside ours ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
 	@touch $@
 
 $(TEST): $(RUN)

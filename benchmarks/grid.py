@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-from timing import measure_with_cpu, report
+from timing import measure, report
 
 from panoptic_ros.grid.builder import GridBuilder, GridResult
 from panoptic_ros.grid.cameras import Camera
@@ -209,7 +209,7 @@ def main() -> dict[str, object]:
         assert result is not None
         grid_messages(types, result.snapshot, result.objects, LABELS, result.observation, wanted)
 
-    wall, cpu = measure_with_cpu(
+    times = measure(
         {
             "fusion, one cloud": one.step,
             "fusion, one cloud, votes": votes.step,
@@ -233,7 +233,7 @@ def main() -> dict[str, object]:
     title = (
         f"semantic grid, {size}x{size} cells, {POINTS} points; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
-    figures: dict[str, object] = dict(report(title, wall, cpu))
+    figures: dict[str, object] = dict(report(title, times))
     print(f"{one.grid.bytes_per_cell:.0f} bytes a cell, {one.grid.bytes_per_cell * size**2 / 2**20:.1f} MiB")
     print(f"free {share['free']:.3f}, occupied {share['occupied']:.3f}, points labelled by one camera {labelled:.3f}")
     return {**figures, "bytes_per_cell": one.grid.bytes_per_cell, "labelled_by_one": labelled, **share}

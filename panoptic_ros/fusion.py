@@ -11,6 +11,10 @@ Scaling and pasting have a branch for the CPU, through OpenCV and numpy, because
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import cv2
 import numpy as np
 import torch
@@ -19,6 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation, Segment
+
+TILE = (128, 256)
+"""Height and width, in pixels, of what is scaled and compared at a time on a CPU: small enough for its caches, and for
+few classes to come into question."""
 
 PIXELS_AT_ONCE = 1 << 24
 """How many pixels inside boxes are pasted in one go on a GPU: bounds the memory that a frame full of boxes can take."""
@@ -32,7 +40,7 @@ def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Te
     Parameters
     ----------
     logits:
-        (C, h, w) floating point.
+        (C, h, w) floating point, C at most 256.
 
     Returns
     -------
@@ -41,9 +49,9 @@ def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Te
         (height, width) float32 the best class's logit.
     """
     logits = logits.float()
-    broken = ~logits.isfinite().all(dim=0)
-    if not bool(broken.any()):
+    if bool(logits.sum().isfinite()):  # one pass; a sum of what is finite that overflows only takes the longer way
         return _upsample_argmax(logits, height, width)
+    broken = ~logits.isfinite().all(dim=0)
     classes, best = _upsample_argmax(logits.masked_fill(broken, 0.0), height, width)
     reach = F.interpolate(broken[None, None].float(), size=(height, width), mode="bilinear", align_corners=False)
     return classes.masked_fill(reach[0, 0] > 0, len(logits)), best
@@ -54,15 +62,104 @@ def _upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, T
         scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
         best, classes = scaled.max(dim=0)
         return classes.to(torch.int16), best
-    planes = logits.numpy(force=True)
-    best_plane = cv2.resize(planes[0], (width, height), interpolation=cv2.INTER_LINEAR)
-    winners = np.zeros((height, width), dtype=np.int16)
-    plane = np.empty_like(best_plane)
-    for index in range(1, len(planes)):
-        cv2.resize(planes[index], (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
-        np.putmask(winners, cv2.compare(plane, best_plane, cv2.CMP_GT), np.int16(index))
-        cv2.max(best_plane, plane, dst=best_plane)
-    return torch.from_numpy(winners), torch.from_numpy(best_plane)
+    planes = logits.contiguous().numpy(force=True)  # networks leave their channels last
+    winners = np.empty((height, width), dtype=np.int16)
+    maxima = np.empty((height, width), dtype=np.float32)
+    plane: Any = np.empty(0, dtype=np.float32)
+    for tile in _tiles(planes, height, width):
+        target = maxima[tile.pixels]
+        winner = np.full(target.shape, tile.classes[0], dtype=np.uint8)  # bytes, which take the least time to move
+        for index in tile.classes:
+            plane = cv2.resize(planes[index][tile.source], tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
+            scaled = plane[tile.inner]
+            if index == tile.classes[0]:
+                target[:] = scaled
+                continue
+            # A later class has the greater number, so that the greatest of those that won is the winner.
+            won = np.greater(scaled, target).view(np.uint8)
+            won *= np.uint8(index)
+            np.maximum(winner, won, out=winner)
+            np.maximum(target, scaled, out=target)
+        winners[tile.pixels] = winner
+    return torch.from_numpy(winners), torch.from_numpy(maxima)
+
+
+class _Tile(NamedTuple):
+    """A part of a frame and of the coarser map below it.
+
+    Attributes
+    ----------
+    pixels:
+        Rows and columns of the frame.
+    source:
+        Rows and columns of the map: those below `pixels`, and around them as many as interpolation can reach.
+    scaled, inner:
+        Width and height that `source` is scaled to, and where `pixels` lie in that.
+    classes:
+        Those that may be the best one somewhere in `pixels`, ascending.
+    """
+
+    pixels: tuple[slice, slice]
+    source: tuple[slice, slice]
+    scaled: tuple[int, int]
+    inner: tuple[slice, slice]
+    classes: list[int]
+
+
+def _tiles(planes: NDArray[np.float32], height: int, width: int) -> Iterator[_Tile]:
+    """Cut a frame so that what is compared stays in the processor's cache, and leave out classes that cannot win.
+
+    Between four cells an interpolated value is nowhere above their maximum nor below their minimum.  A class whose
+    maximum lies below another's minimum is not the best one there, and most classes are so nearly everywhere.
+    """
+    count, rows, columns = planes.shape
+    corners = np.ones((2, 2), dtype=np.uint8)  # a cell, and those above, to the left, and both
+    highest = np.empty_like(planes)
+    lowest = np.full((rows, columns), -np.inf, dtype=np.float32)
+    for plane, most in zip(planes, highest, strict=True):
+        cv2.dilate(plane, corners, dst=most)
+        cv2.max(lowest, cv2.erode(plane, corners), dst=lowest)
+    # What rounding may add, so that no class is left out that would have won by it.
+    lowest -= np.float32(1e-5) * max(abs(float(planes.min())), abs(float(planes.max())))
+    for down in _cuts(rows, height, TILE[0]):
+        for across in _cuts(columns, width, TILE[1]):
+            possible = highest[:, down.cells, across.cells] >= lowest[down.cells, across.cells]
+            yield _Tile(
+                pixels=(down.pixels, across.pixels),
+                source=(down.source, across.source),
+                scaled=(across.scaled, down.scaled),
+                inner=(down.inner, across.inner),
+                classes=np.flatnonzero(possible.reshape(count, -1).any(axis=1)).tolist(),
+            )
+
+
+class _Cut(NamedTuple):
+    """What a `_Tile` says, along one side; `cells` are those of the map that `pixels` lie between."""
+
+    pixels: slice
+    source: slice
+    scaled: int
+    inner: slice
+    cells: slice
+
+
+def _cuts(size: int, scaled_size: int, length: int) -> Iterator[_Cut]:
+    """Cut one side of a map of `size` cells and `scaled_size` pixels into pieces of about `length` pixels."""
+    # Only where a border of cells is one of pixels: a piece that is scaled alone then has the pixels of the whole.
+    count = math.gcd(size, scaled_size)
+    cells, pixels = size // count, scaled_size // count
+    units = max(1, length // pixels)
+    for first in range(0, count, units):
+        last = min(first + units, count)
+        before, after = max(first - 1, 0), min(last + 1, count)
+        offset = (first - before) * pixels
+        yield _Cut(
+            pixels=slice(first * pixels, last * pixels),
+            source=slice(before * cells, after * cells),
+            scaled=(after - before) * pixels,
+            inner=slice(offset, offset + (last - first) * pixels),
+            cells=slice(first * cells, min(last * cells + 1, size)),
+        )
 
 
 def confidence_map(logits: Tensor, best: Tensor) -> Tensor:
@@ -122,7 +219,7 @@ def paste_by_rank(masks: Tensor, boxes: Tensor, height: int, width: int, thresho
         if left >= right or top >= bottom:
             continue
         mask = _scale_mask(grids[index], _cells(top, bottom, y0, y1, side), _cells(left, right, x0, x1, side))
-        winners[top:bottom, left:right][mask > threshold] = index
+        np.copyto(winners[top:bottom, left:right], np.int16(index), where=mask > threshold)
     return torch.from_numpy(winners)
 
 
@@ -139,12 +236,15 @@ def _scale_mask(
     """A mask (S, S) interpolated at cell coordinates (h,) and (w,): (h, w)."""
     # Not as two matrix products: BLAS wakes its threads for each of these small ones, which took 50 times as long
     # where another process wanted a core.
+    # Columns before rows, because the small step is then the one that gathers single values and not whole rows.
     last = len(mask) - 2
     y, x = np.minimum(rows.astype(np.intp), last), np.minimum(columns.astype(np.intp), last)
-    bands = mask[y]
-    bands += (mask[y + 1] - bands) * (rows - y)[:, None].astype(np.float32)
-    scaled = bands.take(x, axis=1)
-    scaled += (bands.take(x + 1, axis=1) - scaled) * (columns - x).astype(np.float32)
+    bands = np.diff(mask, axis=1).take(x, axis=1)
+    bands *= (columns - x).astype(np.float32)
+    bands += mask.take(x, axis=1)
+    scaled = np.diff(bands, axis=0).take(y, axis=0)
+    scaled *= (rows - y)[:, None].astype(np.float32)
+    scaled += bands.take(y, axis=0)
     return scaled
 
 
@@ -259,13 +359,11 @@ def merge(
         none.scatter_reduce(0, run_labels, rows + 1, "amax"),
     )
     table = torch.stack([column.double() for column in columns], dim=1)  # every whole number here is exact in a double
-    flat = labels.view(-1).int()
-    id_map = ids.to(torch.int32).index_select(0, flat).view(labels.shape)
+    id_map = _paint(ids.to(torch.int32), labels, run_labels, stops - starts)
     certainty = None
     if confidence is not None:
-        certain = torch.where(
-            winners < count_instances, scores.float().index_select(0, flat).view(labels.shape), confidence
-        )
+        score_map = _paint(scores.float(), labels, run_labels, stops - starts)
+        certain = torch.where(winners < count_instances, score_map, confidence)
         certainty = (certain.where(id_map != 0, 0.0) * 255.0 + 0.5).to(torch.uint8).numpy(force=True)
     segments = tuple(
         Segment(
@@ -281,6 +379,13 @@ def merge(
         if number and area
     )
     return PanopticSegmentation(ids=id_map.numpy(force=True), segments=segments, confidence=certainty)
+
+
+def _paint(values: Tensor, labels: Tensor, run_labels: Tensor, lengths: Tensor) -> Tensor:
+    """(H, W) the value of each pixel's label, of a map with these runs."""
+    if labels.is_cuda:
+        return values.index_select(0, labels.view(-1).int()).view(labels.shape)
+    return torch.from_numpy(np.repeat(values[run_labels].numpy(), lengths.numpy())).view(labels.shape)
 
 
 def _runs(labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OutOfMemory", "Pipeline"]
 
+STAGES = ("prepare", "network", "decode")
+"""The parts of a call, as `Pipeline.timings` names them."""
+
 
 class Pipeline:
     """Prepare, network, decode.
@@ -47,6 +51,8 @@ class Pipeline:
         The thresholds; may be replaced at any time, the next call takes them.
     timings:
         Seconds that the last call spent in ``prepare``, ``network`` and ``decode``.
+    cpu_timings:
+        Seconds of the processor in the same parts, in all threads of this process.
     """
 
     def __init__(self, name: str, config: ModelConfig, model: PanopticModel, engine: Engine) -> None:
@@ -57,6 +63,7 @@ class Pipeline:
         self.untrained = tuple(sorted(model.untrained))
         self.options: DecodeOptions = config.decode
         self.timings: dict[str, float] = {}
+        self.cpu_timings: dict[str, float] = {}
         self._model = model
         self._engine = engine
         self._size = (config.input_height, config.input_width)
@@ -75,6 +82,7 @@ class Pipeline:
         engine: str = "torch",
         precision: str = "fp32",
         threads: int = 0,
+        size: tuple[int, int] | None = None,
     ) -> Pipeline:
         """Build a system and make it ready to run.
 
@@ -92,6 +100,8 @@ class Pipeline:
             A name in `ENGINES`; ``fp32``, ``fp16`` or ``bf16``.
         threads:
             CPU threads of torch and OpenCV in this process; 0 leaves them as they are.
+        size:
+            Height and width of the network's input in place of the configuration's.
 
         Raises
         ------
@@ -106,6 +116,8 @@ class Pipeline:
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
         config = load_model_config(model)
+        if size is not None:
+            config = replace(config, input_height=size[0], input_width=size[1])
         network = build_model(config)
         if weights := weights_of(model, weights):
             load_weights(network, Path(weights).expanduser())
@@ -151,7 +163,7 @@ class Pipeline:
         """
         if not frames:
             return []
-        started = time.perf_counter()
+        moments = [_now()]
         height, width = self._size
         batch = np.empty((len(frames), height, width, 3), dtype=np.uint8)
         letterboxes = []
@@ -160,18 +172,20 @@ class Pipeline:
                 raise ValueError(f"a frame must be a (h, w, 3) uint8 array, got {frame.shape} {frame.dtype}")
             letterboxes.append(Letterbox.fit(frame.shape[0], frame.shape[1], height, width))
             letterboxes[-1].draw(frame, slot)
+            slot[:] = cv2.cvtColor(slot, cv2.COLOR_BGR2RGB)  # half of what torch's flip takes for it all
         try:
-            # BGR to RGB and bytes to [0, 1] on the device, which is sent a quarter of the bytes that way.
-            images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).flip(1).float().div_(255.0)
-            prepared = time.perf_counter()
+            # Bytes to [0, 1] on the device, which is sent a quarter of the bytes that way.
+            images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
+            moments.append(_now())
             outputs = self._engine(images)
             self._synchronize()
-            ran = time.perf_counter()
+            moments.append(_now())
             values = self._model.decode(outputs, letterboxes, self.options, confidence)
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{self.device} has too little memory for {len(frames)} frames: {error}") from error
-        ended = time.perf_counter()
-        self.timings = {"prepare": prepared - started, "network": ran - prepared, "decode": ended - ran}
+        moments.append(_now())
+        wall, cpu = (dict(zip(STAGES, np.diff(clock).tolist(), strict=True)) for clock in zip(*moments, strict=True))
+        self.timings, self.cpu_timings = wall, cpu
         return values
 
     def device_memory(self) -> int:
@@ -182,3 +196,8 @@ class Pipeline:
         """Wait for the GPU, so that its time is counted where it is spent."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _now() -> tuple[float, float]:
+    """Seconds of the clock and of the processor, in all threads of this process."""
+    return time.perf_counter(), time.process_time()

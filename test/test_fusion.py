@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import literal
 import numpy as np
 import pytest
@@ -64,6 +65,36 @@ def test_upsampled_argmax_equals_the_literal_one() -> None:
     classes, best = fusion.upsample_argmax(logits, 13, 21)
     np.testing.assert_array_equal(classes.numpy(), scaled.argmax(axis=0))
     np.testing.assert_allclose(best.numpy(), scaled.max(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (8, 12), (40, 1000)])
+@pytest.mark.parametrize(
+    ("size", "scaled"), [((9, 14), (72, 112)), ((10, 16), (45, 72)), ((5, 7), (23, 31)), ((12, 20), (6, 10))]
+)
+def test_tiles_change_nothing(
+    tile: tuple[int, int], size: tuple[int, int], scaled: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(5)
+    # Regions, so that most classes are left out of most tiles, with classes that come close to winning.
+    regions = np.kron(generator.integers(0, 9, (2, 2)), np.ones((-(-size[0] // 2), -(-size[1] // 2)), dtype=int))
+    logits = generator.normal(0, 0.6, (9, *size)).astype(np.float32)
+    logits += 2 * (regions[: size[0], : size[1]] == np.arange(9)[:, None, None])
+    monkeypatch.setattr(fusion, "TILE", tile)
+    channels_last = torch.from_numpy(logits)[None].to(memory_format=torch.channels_last)[0]  # as networks give them
+    classes, best = fusion.upsample_argmax(channels_last, *scaled)
+    planes = [cv2.resize(plane, scaled[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits]
+    np.testing.assert_allclose(best.numpy(), np.max(planes, axis=0), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(classes.numpy(), np.argmax(planes, axis=0))
+    compared = [len(one.classes) for one in fusion._tiles(logits, *scaled)]
+    assert len(compared) < 5 or min(compared) < 9
+
+
+def test_huge_logits_are_finite_though_their_sum_is_not() -> None:
+    logits = torch.full((3, 4, 4), 3e38)
+    logits[1] = -3e38
+    logits[0, 2:] = 0
+    classes, _ = fusion.upsample_argmax(logits, 4, 4)
+    assert classes.tolist() == [[0] * 4, [0] * 4, [2] * 4, [2] * 4]
 
 
 def test_ties_go_to_the_lower_class() -> None:

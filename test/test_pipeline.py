@@ -110,3 +110,27 @@ def test_the_gpu_gives_what_the_cpu_gives(pipeline: Pipeline) -> None:
     for a, b in zip(on_gpu(frames()), pipeline(frames()), strict=True):
         assert np.mean(a.ids != b.ids) < 1e-2
     assert on_gpu.device_memory() > 0
+
+
+def test_the_network_gets_red_green_and_blue_from_0_to_1_at_the_size_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Pipeline.load("yolo_panoptic_small", size=(64, 96))
+    given: list[torch.Tensor] = []
+    engine = small._engine
+    monkeypatch.setattr(small, "_engine", lambda images: given.append(images.clone()) or engine(images))
+    frames = [np.random.default_rng(seed).integers(0, 256, (64, 96, 3), dtype=np.uint8) for seed in range(2)]
+    untouched = [frame.copy() for frame in frames]
+    values = small(frames)
+    assert [value.ids.shape for value in values] == [(64, 96)] * 2
+    (images,) = given
+    assert (tuple(images.shape), images.dtype) == ((2, 3, 64, 96), torch.float32)
+    for image, frame, before in zip(images.numpy(), frames, untouched, strict=True):
+        for channel, color in enumerate((2, 1, 0)):  # the frame is B, G, R
+            np.testing.assert_array_equal(image[channel], frame[:, :, color].astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(frame, before)
+    assert small.timings.keys() == small.cpu_timings.keys() == {"prepare", "network", "decode"}
+    assert all(value > 0 for value in (*small.timings.values(), *small.cpu_timings.values()))
+
+
+def test_a_size_that_does_not_suit_the_network_is_told() -> None:
+    with pytest.raises(ValueError, match=r"multiples of 32.*100 and 96"):
+        Pipeline.load("yolo_panoptic_small", size=(100, 96))

@@ -37,6 +37,7 @@ ROOMS = (
     "datasets",
     "label_mapping",
     "evaluation",
+    "benchmarking",
     "nodes",
     "commands",
 )

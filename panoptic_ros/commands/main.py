@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from panoptic_ros import __version__
+from panoptic_ros.commands.benchmark import benchmark
 from panoptic_ros.commands.compare import compare
 from panoptic_ros.commands.data import data
 from panoptic_ros.commands.evaluate import evaluate
@@ -24,6 +25,7 @@ app.command()(replay)
 app.command()(evaluate)
 app.command()(evaluate_bag)
 app.command()(compare)
+app.command()(benchmark)
 app.command()(info)
 app.add_typer(data, name="data")
 

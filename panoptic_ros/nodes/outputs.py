@@ -32,6 +32,12 @@ LATCHED = QoSProfile(
 )
 
 
+def result_qos() -> QoSProfile:
+    """Of a camera's results."""
+    # Reliable, so that any subscriber fits; a few frames deep, so that one large message does not push out another.
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
 def create_output(
     node: Node, types: MessageTypes, topic: str, kind: str, qos: QoSProfile, reports: Reports
 ) -> Publisher | None:
@@ -88,8 +94,7 @@ class CameraOutputs:
         self._types = types
         self._painter: tuple[LabelSet, float, OverlayPainter] | None = None
         prefix = f"~/{camera}/" if camera else "~/"
-        # Reliable, so that any subscriber fits; a few frames deep, so that one large message does not push out another.
-        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        qos = result_qos()
         self._publishers = {
             topic: publisher
             for topic, kind in CAMERA_TOPICS.items()
