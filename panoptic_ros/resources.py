@@ -10,6 +10,9 @@ PACKAGE = "panoptic_ros"
 WEIGHTS_SUFFIX = ".safetensors"
 """Of the weights of a whole system, which may hold their model's configuration."""
 
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+"""Of networks that `panoptic-ros export` has written: ONNX, and OpenVINO's with its ``.bin`` beside it."""
+
 
 @cache
 def share_directory() -> Path:
@@ -51,4 +54,4 @@ def find_config(kind: str, name: str, suffix: str = ".yaml") -> Path:
 
 def weights_of(model: str, weights: str) -> str:
     """The weights to load for a model: those that are named, or those that hold the model's configuration, or none."""
-    return model if not weights and model.endswith(WEIGHTS_SUFFIX) else weights
+    return model if not weights and model.endswith((WEIGHTS_SUFFIX, *EXPORTED_SUFFIXES)) else weights

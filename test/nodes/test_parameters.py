@@ -61,7 +61,7 @@ def test_descriptors_say_description_range_and_what_may_change(ros: Ros, source:
         assert descriptor.read_only is not field.metadata["live"]
     score = node.describe_parameter("score_threshold").floating_point_range[0]
     assert (score.from_value, score.to_value) == (-1.0, 1.0)
-    assert node.describe_parameter("precision").additional_constraints == "one of fp32, fp16, bf16"
+    assert node.describe_parameter("precision").additional_constraints == "one of fp32, fp16, bf16, int8"
 
 
 @pytest.mark.parametrize(
