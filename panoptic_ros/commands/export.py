@@ -41,6 +41,9 @@ def export(
         Path | None,
         typer.Option(metavar="DATA", help="Data set, bag, video or folder of images as the robot sees them."),
     ] = None,
+    calibration_split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="Of a calibration data set that has several: train, val ...")
+    ] = "",
     samples: Annotated[int, typer.Option(min=1, help="The most frames to calibrate with.")] = 100,
     keep_float: Annotated[
         str, typer.Option(metavar="NAME,...", help="Modules that int8 leaves in float beside the last convolutions.")
@@ -49,7 +52,7 @@ def export(
         Path | None, typer.Option(metavar="DATA", help="What to compare with torch on; noise without.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="The most frames to compare on.")] = 8,
-    split: Annotated[str, typer.Option(help="Of data sets that have several: train, val ...")] = "",
+    split: Annotated[str, typer.Option(help="The split of --frames, if that is a data set of several.")] = "",
     report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison here too.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the comparison; 0 is the engines' choice.")] = 0,
 ) -> None:
@@ -75,7 +78,9 @@ def export(
         if not for_gpu:  # which need not be here
             ENGINES[runner].check(runner, RunOptions(find_device("cpu"), "fp32"), out)
         reference = Pipeline.load(model, weights, device="cpu", engine="torch", threads=threads)
-        calibrating = None if calibration is None else sample_frames(calibration, split, samples, reference.labels)
+        calibrating = (
+            None if calibration is None else sample_frames(calibration, calibration_split, samples, reference.labels)
+        )
         _write(
             reference, out, engine, half, calibrating, [name.strip() for name in keep_float.split(",") if name.strip()]
         )

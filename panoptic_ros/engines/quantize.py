@@ -125,7 +125,8 @@ def quantize_openvino(
     except ImportError as error:
         raise EngineError("int8 for OpenVINO needs nncf: pip install 'panoptic_ros[int8]'") from error
     graph = openvino.Core().read_model(str(source))
-    names = [node.get_friendly_name() for node in graph.get_ordered_ops() if node.get_type_name() != "Constant"]
+    ends = ("Constant", "Parameter", "Result")
+    names = [node.get_friendly_name() for node in graph.get_ordered_ops() if node.get_type_name() not in ends]
     kept = _last_openvino(graph) | _named(names, keep_float, source)
     with _quiet():
         made = nncf.quantize(
