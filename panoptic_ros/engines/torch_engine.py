@@ -95,7 +95,8 @@ class CompiledEngine(TorchEngine):
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """See `Engine`."""
-        torch.compiler.cudagraph_mark_step_begin()  # what the last run has left in its buffers is used up
+        # What the last run has left in its buffers is used up.
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return super().__call__(images)
 
 

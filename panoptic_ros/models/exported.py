@@ -140,7 +140,7 @@ def build_exported(exported: Exported) -> PanopticModel:
         own = {name: f"{prefix}.{name}" if prefix else name for name, _ in module.named_parameters(recurse=False)}
         for name, full in own.items():
             # Without memory, and an error for a decode that needs what the file does not have.
-            value = state.get(full, module._parameters[name].to("meta"))  # type: ignore[union-attr]
+            value = state.get(full, module._parameters[name].to("meta"))
             module._parameters[name] = nn.Parameter(value, requires_grad=False)
     model.load_state_dict({name: value for name, value in state.items()}, strict=False)
     model.untrained = exported.untrained & model.untrained
@@ -149,7 +149,7 @@ def build_exported(exported: Exported) -> PanopticModel:
 
 def move_decode(model: PanopticModel, device: torch.device) -> None:
     """Move a system to where it shall decode, but for weights without memory (`build_exported`)."""
-    model._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))
+    model._apply(lambda tensor: tensor if tensor.is_meta else tensor.to(device))  # type: ignore[no-untyped-call]
 
 
 def decode_state(model: PanopticModel) -> dict[str, Tensor]:

@@ -92,9 +92,7 @@ def test_folding_changes_only_rounding(weights: Path) -> None:
     with torch.inference_mode():
         expected, found = model(images), folded(images)
         for name in model.output_names:
-            scale = float(
-                expected[name].abs().max()
-            )  # a box is hundreds of pixels, of which small ones are differences
+            scale = float(expected[name].abs().max())  # a box is hundreds of pixels
             np.testing.assert_allclose(
                 found[name].numpy(), expected[name].numpy(), rtol=0, atol=1e-4 * max(scale, 1.0), err_msg=name
             )
