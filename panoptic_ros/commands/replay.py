@@ -66,8 +66,10 @@ class Segmenter(Protocol):
     labels: LabelSet
     timings: dict[str, float]
     untrained: tuple[str, ...]
-    notes: tuple[str, ...]
     options: DecodeOptions
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]: ...
 

@@ -126,7 +126,7 @@ class TensorRtEngine:
             assert self._torch is not None, "an exported file has its plan"
             return self._torch(images)
         try:
-            parts = [plan(part) for part in images.contiguous().split(MAX_BATCH)]
+            parts = [plan(part) for part in torch.split(images.contiguous(), MAX_BATCH)]
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{self.device} has too little memory for {tuple(images.shape)}: {error}") from error
         return {name: torch.cat([part[name] for part in parts]).to(self._dtype) for name in parts[0]}
@@ -186,7 +186,8 @@ class Plan:
         self._context = engine.create_execution_context()
         self._device = device
         self._names = names
-        self._stream = torch.cuda.Stream(device)  # on the default stream TensorRT would wait once more
+        # On the default stream TensorRT would wait once more.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Run (B, 3, H, W) float32, contiguous, on the device."""
