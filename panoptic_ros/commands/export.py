@@ -130,8 +130,7 @@ def _write(
             kept = quantize_openvino(whole, out, inputs, keep_float)
         else:
             kept = quantize_onnx(whole, out, inputs, keep_float, symmetric=engine == "tensorrt")
-        layers = [name for name in kept if name.endswith(("/Conv", "/MatMul"))]
-        say(f"in float: {', '.join(layers)} and what follows the last of them")
+        say(f"in float: {', '.join(kept)}")
 
 
 def _print(parity: Parity, what: str, other: Pipeline) -> None:

@@ -2,7 +2,8 @@
 
 Ranges of activations are taken from frames, which should be as the robot sees them.  What follows a network's last
 convolutions, and these themselves, stays in float: boxes, class probabilities and the classes' logits are read from
-there in full precision, and the convolutions are a small part of the work.  Further modules can be named.
+there in full precision, and the convolutions are a small part of the work.  So do products with a constant matrix on
+the left, which pool and interpolate.  Further modules can be named.
 """
 
 from __future__ import annotations
@@ -78,7 +79,11 @@ def quantize_onnx(
 
     proto = onnx.load(str(source))
     metadata = {entry.key: entry.value for entry in proto.metadata_props} | {PRECISION_KEY: "int8"}
-    kept = _last_onnx(proto.graph) | _named([node.name for node in proto.graph.node], keep_float, source)
+    kept = (
+        _last_onnx(proto.graph)
+        | _left_onnx(proto.graph)
+        | _named([node.name for node in proto.graph.node], keep_float, source)
+    )
     with written_whole(path) as file, _quiet():
         quantize_static(
             proto,
@@ -127,7 +132,7 @@ def quantize_openvino(
     graph = openvino.Core().read_model(str(source))
     ends = ("Constant", "Parameter", "Result")
     names = [node.get_friendly_name() for node in graph.get_ordered_ops() if node.get_type_name() not in ends]
-    kept = _last_openvino(graph) | _named(names, keep_float, source)
+    kept = _last_openvino(graph) | _left_openvino(graph) | _named(names, keep_float, source)
     with _quiet():
         made = nncf.quantize(
             graph,
@@ -184,6 +189,20 @@ def _last_openvino(graph: Any) -> set[str]:
         if kind not in ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"):
             left += [value.get_node() for value in node.input_values()]
     return found
+
+
+def _left_onnx(graph: Any) -> set[str]:
+    """The products with a constant on the left, which average and interpolate: little work, much to lose."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return {node.name for node in graph.node if node.op_type == "MatMul" and node.input[0] in constants}
+
+
+def _left_openvino(graph: Any) -> set[str]:
+    """As `_left_onnx`; OpenVINO's CPU plugin cannot compile such products with a scale for each row either."""
+    products = (node for node in graph.get_ordered_ops() if node.get_type_name() == "MatMul")
+    return {
+        node.get_friendly_name() for node in products if node.input_value(0).get_node().get_type_name() == "Constant"
+    }
 
 
 def _named(names: Sequence[str], modules: Sequence[str], source: Path) -> set[str]:
