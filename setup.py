@@ -10,6 +10,9 @@ PACKAGE = "panoptic_ros"
 SHARE = f"share/{PACKAGE}"
 TRAINING = "panoptic_training"  # a name that cannot collide on a robot; its code is training/
 EXPORT = ["onnx", "onnxscript"]
+ONNXRUNTIME = [*EXPORT, "onnxruntime"]  # in its place onnxruntime-gpu for NVIDIA's
+OPENVINO = [*EXPORT, "openvino"]
+INT8 = [*OPENVINO, "nncf"]
 TRAIN = [
     "embreex",
     "lightning",
@@ -87,12 +90,17 @@ setup(
             "empy<4",  # the generators' templates are of version 3
         ],
         "export": EXPORT,
+        # Engines beside torch, and the quantisation for OpenVINO.
+        "onnxruntime": ONNXRUNTIME,
+        "openvino": OPENVINO,
+        "int8": INT8,
         # Average precision by COCO's rules.
         "evaluation": EVALUATION,
         # panoptic-train, which no robot needs.
         "training": TRAIN,
         "test": [
-            *EXPORT,
+            *ONNXRUNTIME,
+            *INT8,
             *TRAIN,
             *EVALUATION,
             "catkin_pkg",
@@ -102,7 +110,6 @@ setup(
             "cyclonedds",
             "hypothesis",
             "mcap-ros2-support",
-            "onnxruntime",
             "psutil",
             "pytest",
             "pytest-timeout",

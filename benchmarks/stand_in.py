@@ -31,6 +31,8 @@ class StandIn:
     """Takes the place of the class `Pipeline`."""
 
     engine_name = "stand-in"
+    precision = "fp32"
+    notes = ()
     device = "cpu"
     trained = True
     untrained = ()

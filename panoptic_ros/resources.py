@@ -10,6 +10,9 @@ PACKAGE = "panoptic_ros"
 WEIGHTS_SUFFIX = ".safetensors"
 """Of the weights of a whole system, which may hold their model's configuration."""
 
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+"""Of networks that `panoptic-ros export` has written: ONNX, and OpenVINO's with its ``.bin`` beside it."""
+
 
 @cache
 def share_directory() -> Path:
@@ -61,7 +64,7 @@ def weights_of(model: str, weights: str) -> str:
     They are those that are named, or those that hold the model's configuration: the model is then their path or, if no
     file of ``config/models`` has that name, the name of weights that come with the package.
     """
-    if weights or model.endswith(WEIGHTS_SUFFIX):
+    if weights or model.endswith((WEIGHTS_SUFFIX, *EXPORTED_SUFFIXES)):
         return weights or model
     if (share_directory() / "config" / "models" / f"{model}.yaml").is_file():
         return ""

@@ -52,7 +52,12 @@ ROSDEP_KEYS = {
     "torchvision": "python3-torchvision",
     "typer": "python3-typer",
     "yaml": "python3-yaml",
+    "nncf": None,  # the extra [int8]
     "onnx": None,  # the extra [export]
+    "onnxruntime": None,  # the extra [onnxruntime]
+    "onnxscript": None,  # the extra [export]
+    "openvino": None,  # the extra [openvino]
+    "tensorrt": None,  # of NVIDIA's own index, in a build for each CUDA
     "pycocotools": None,  # the extra [evaluation]
 }
 PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
@@ -151,13 +156,15 @@ def test_every_import_is_declared() -> None:
     assert keys <= declared(), "in use but not in package.xml"
 
 
-@pytest.mark.parametrize(("folders", "extras"), [(SOURCES, ("export", "evaluation")), (("training",), ("training",))])
+@pytest.mark.parametrize(
+    ("folders", "extras"), [(SOURCES, ("export", "onnxruntime", "int8", "evaluation")), (("training",), ("training",))]
+)
 def test_every_import_that_pip_knows_is_required(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
     given = setup_arguments()
     wanted = given["install_requires"] + [text for extra in extras for text in given["extras_require"][extra]]
     names = {canonicalize_name(Requirement(text).name) for text in wanted}
     from_ros = declared() - set(ROSDEP_KEYS.values())
-    used = used_packages(*folders) - from_ros - {"rosgraph_msgs", "tf2_msgs"}
+    used = used_packages(*folders) - from_ros - {"rosgraph_msgs", "tensorrt", "tf2_msgs"}
     assert {canonicalize_name(PIP_NAMES.get(name, name)) for name in used} <= names
 
 

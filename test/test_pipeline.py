@@ -71,10 +71,10 @@ def test_options_take_effect_on_the_next_call(pipeline: Pipeline) -> None:
     [
         ({"model": "no_such"}, FileNotFoundError, "yolo_panoptic_small"),
         ({"weights": "/no/such.safetensors"}, ValueError, "no such weights file"),
-        ({"device": "tpu"}, ValueError, "expected auto, cpu, cuda or cuda:N"),
+        ({"device": "tpu"}, ValueError, "expected auto, cpu, cuda, cuda:N or xpu"),
         ({"device": "cuda:99"}, ValueError, "usable CUDA devices"),
-        ({"engine": "steam"}, ValueError, "expected one of torch"),
-        ({"precision": "fp8"}, ValueError, "expected one of fp32, fp16, bf16"),
+        ({"engine": "steam"}, ValueError, "expected one of torch, onnxruntime, openvino"),
+        ({"precision": "fp8"}, ValueError, "expected one of fp32, fp16, bf16, int8"),
         ({"precision": "fp16", "device": "cpu"}, ValueError, "needs a GPU"),
     ],
 )

@@ -56,12 +56,12 @@ def benchmark(
         from panoptic_ros.benchmarking.run import load_runners, run_benchmark
         from panoptic_ros.benchmarking.tables import print_benchmark
         from panoptic_ros.benchmarking.variants import Variant
-        from panoptic_ros.engines import ENGINES, check_engine
+        from panoptic_ros.engines import ENGINES, choose_engine
 
-        engines = _values(engine) or sorted(ENGINES, key=lambda name: name != "torch")  # what all are compared with
+        engines = _values(engine) or [name for name in ENGINES if name != "auto"]  # torch first: it is compared with
         for name in engines:
             if name not in ENGINES:
-                check_engine(name, device, "fp32")
+                choose_engine(name, device, "")
         sizes: list[tuple[int, int] | None] = [_size(text) for text in _values(size)]
         batches = [_batch(text) for text in _values(batch)] or [1]
         precisions = _values(precision) or ["fp32"]

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from panoptic_ros.commands.data import AnnotationsOption, ImageFolderOption, KindOption, LabelsOption
 from panoptic_ros.commands.networks import load_network
-from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_errors
+from panoptic_ros.commands.terminal import ENGINE_HELP, ERR, INTERRUPTED, OUT, PRECISION_HELP, say, user_errors
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.datasets import DatasetError, PanopticDataset, Sample, open_dataset
 from panoptic_ros.evaluation.alignment import AlignedDataset, Alignment, align
@@ -60,8 +60,8 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("evaluation"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
     kind: KindOption = "auto",
     split: Annotated[str, typer.Option(help="Which, if there are several.")] = "",

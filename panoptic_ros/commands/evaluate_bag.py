@@ -16,7 +16,15 @@ from panoptic_ros.commands.evaluate import RULES
 from panoptic_ros.commands.evaluate_grid import GridEvaluationWanted, evaluate_grid_of_bag
 from panoptic_ros.commands.grids import GRID_CONFIG
 from panoptic_ros.commands.networks import load_network
-from panoptic_ros.commands.terminal import INTERRUPTED, OUT, progress_bar, say, user_errors
+from panoptic_ros.commands.terminal import (
+    ENGINE_HELP,
+    INTERRUPTED,
+    OUT,
+    PRECISION_HELP,
+    progress_bar,
+    say,
+    user_errors,
+)
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.evaluation.bag import (
     CONFIDENT,
@@ -64,8 +72,8 @@ def evaluate_bag(
     ] = 0.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("evaluation"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
     labels: Annotated[
         str, typer.Option(help="Label set, or its file, of topics without a label_info, or with one of your own.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 
 from panoptic_ros import __version__
 from panoptic_ros.commands.terminal import OUT, user_errors
@@ -16,23 +18,36 @@ from panoptic_ros.messages import RosMessageTypes
 from panoptic_ros.resources import share_directory, shipped_weights
 
 
-def info() -> None:
+def info(
+    model: Annotated[
+        str, typer.Option(help="Measure the engines for this model too, as `engine: auto` does, and say its choice.")
+    ] = "",
+    weights: Annotated[str, typer.Option(help="A file of weights for it.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
+) -> None:
     """Say which versions, devices, engines, models and label sets there are, and whether ROS is."""
     with user_errors(ValueError):
         for name, value in _facts():
             OUT.print(f"{name:13} {value}", markup=False, soft_wrap=True)
+        if model:
+            from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
+
+            for note in Pipeline.load(model, weights, device, engine="auto", threads=threads).notes:
+                OUT.print(f"{'measured':13} {note}", markup=False, soft_wrap=True)
 
 
 def _facts() -> list[tuple[str, str]]:
     import torch  # here, because torch takes seconds to import, and the help of other commands needs none
 
-    from panoptic_ros.engines import ENGINES
+    from panoptic_ros.engines import installed
     from panoptic_ros.models import load_model_config
 
     devices = [
         f"cuda:{index} {torch.cuda.get_device_name(index)}"
         for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     ]
+    engines = installed()
     config = share_directory() / "config"
     facts = [
         ("panoptic_ros", __version__),
@@ -42,7 +57,8 @@ def _facts() -> list[tuple[str, str]]:
         ("OpenCV", cv2.__version__),
         ("rosbags", metadata.version("rosbags")),
         ("devices", ", ".join(["cpu", *devices])),
-        ("engines", ", ".join(sorted(ENGINES))),
+        ("engines", ", ".join(name for name, reason in engines.items() if not reason)),
+        *(("not here", f"{name}: {reason}") for name, reason in engines.items() if reason),
         ("ROS", _ros()),
     ]
     for path in (*sorted((config / "models").glob("*.yaml")), *shipped_weights()):

@@ -12,6 +12,7 @@ from panoptic_ros.commands.compare import compare
 from panoptic_ros.commands.data import data
 from panoptic_ros.commands.evaluate import evaluate
 from panoptic_ros.commands.evaluate_bag import evaluate_bag
+from panoptic_ros.commands.export import export
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
 
@@ -26,6 +27,7 @@ app.command()(evaluate)
 app.command()(evaluate_bag)
 app.command()(compare)
 app.command()(benchmark)
+app.command()(export)
 app.command()(info)
 app.add_typer(data, name="data")
 

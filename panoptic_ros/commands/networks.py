@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.commands.terminal import say
 from panoptic_ros.evaluation.document import ModelDescription, file_sha256
 from panoptic_ros.resources import weights_of
 
@@ -25,10 +26,19 @@ def load_network(
     from panoptic_ros.pipeline import Pipeline
 
     pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    for note in pipeline.notes:
+        say(note)
     config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
     file = weights_of(model, weights)
     sha256 = file_sha256(Path(file).expanduser()) if file else ""
     described = ModelDescription(
-        model, weights, sha256, engine, str(pipeline.device), precision, pipeline.untrained, config
+        model,
+        weights,
+        sha256,
+        pipeline.engine_name,
+        str(pipeline.device),
+        pipeline.precision,
+        pipeline.untrained,
+        config,
     )
     return described, pipeline

@@ -26,7 +26,16 @@ from panoptic_ros.bags import BagSource, open_source
 from panoptic_ros.commands.grids import GRID_CONFIG
 from panoptic_ros.commands.replay_grid import LATCHED as GRID_LATCHED_TOPICS
 from panoptic_ros.commands.replay_grid import GridReplay, find_replay_topics, replay_grid
-from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
+from panoptic_ros.commands.terminal import (
+    ENGINE_HELP,
+    ERR,
+    INTERRUPTED,
+    OUT,
+    PRECISION_HELP,
+    USER_ERROR,
+    say,
+    user_errors,
+)
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import ImageError
@@ -37,6 +46,7 @@ from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.recorded_grid import GridTopicsError, find_image_topics
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
+from panoptic_ros.resources import EXPORTED_SUFFIXES, WEIGHTS_SUFFIX
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
@@ -58,6 +68,9 @@ class Segmenter(Protocol):
     untrained: tuple[str, ...]
     options: DecodeOptions
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
     def __call__(self, frames: Sequence[NDArray[np.uint8]], confidence: bool = False) -> list[PanopticSegmentation]: ...
 
 
@@ -70,12 +83,12 @@ def replay(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The bag to make.")],
     model: Annotated[
-        str, typer.Option(help="A name in config/models, a path, or exported .safetensors.")
+        str, typer.Option(help="A name in config/models, a path, or exported .safetensors, .onnx or .xml.")
     ] = "yolo_panoptic_small",
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    engine: Annotated[str, typer.Option(help="What runs the network; see `panoptic-ros info`.")] = "torch",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16.")] = "fp32",
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
     decode: Annotated[str, typer.Option(metavar="NAME=VALUE,...", help="Thresholds in place of the model's own.")] = "",
     topics: Annotated[str, typer.Option(help="Image topics of a bag, between commas; all without.")] = "",
@@ -148,7 +161,7 @@ def replay(
                 raise SourceError(f"{grid_confusion}: no such file")
         identity = {
             "IN": f"{source.resolve()} ({fingerprint(frames.files)})",
-            "--model": model,
+            "--model": _identity_of(model),
             "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else "random",
             "--engine": engine,
             "--precision": precision,
@@ -174,6 +187,8 @@ def replay(
                     pipeline.options = dataclasses.replace(pipeline.options, **thresholds)
                     if pictures is not None:
                         pictures.mkdir(parents=True, exist_ok=True)
+                for note in pipeline.notes:
+                    say(note)
                 if pipeline.untrained:
                     say(f"note: untrained, and their results mean nothing: {', '.join(pipeline.untrained)}")
                 maker = _MessageMaker(types, pipeline.labels, wanted, names, pictures)
@@ -190,6 +205,13 @@ def replay(
             say("interrupted: resume with the same command")
             raise typer.Exit(INTERRUPTED) from None
     _summarise(out, recording, earlier, stages)
+
+
+def _identity_of(model: str) -> str:
+    """A model by its name, or by the file that holds its weights."""
+    path = Path(model).expanduser()
+    is_file = path.suffix in (WEIGHTS_SUFFIX, *EXPORTED_SUFFIXES) and path.is_file()
+    return f"{model} ({fingerprint([path])})" if is_file else model
 
 
 def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int) -> Segmenter:

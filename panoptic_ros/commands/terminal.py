@@ -13,6 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
 
+ENGINE_HELP = (
+    "What runs the network (`panoptic-ros info`); auto measures; torch without, or what runs an exported model."
+)
+PRECISION_HELP = "fp32, fp16, bf16 or int8; fp32 without, or that of an exported model."
+
 USER_ERROR = 1
 INTERRUPTED = 130  # as a shell says of a process that SIGINT has ended
 

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 
 from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, plain, read_yaml
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.exported_file import read_metadata
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
-from panoptic_ros.resources import find_config, weights_of
+from panoptic_ros.resources import EXPORTED_SUFFIXES, find_config, weights_of
 
 SEED = 0
 """Networks without weights are random, but the same every time."""
@@ -58,10 +59,11 @@ SYSTEMS: Mapping[str, tuple[Callable[[LabelSet, Any], PanopticModel], type]] = {
 
 
 def load_model_config(name: str) -> ModelConfig:
-    """Read a model configuration by its name (``yolo_panoptic_small``), from a path, or from exported weights.
+    """Read a model configuration by its name (``yolo_panoptic_small``), from a path, or from an exported file.
 
     Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights`, such as
-    those that come with the package, has its configuration and label set inside.
+    those that come with the package, has its configuration and label set inside, and so have exported networks
+    (``.onnx``, ``.xml``).
 
     Raises
     ------
@@ -70,6 +72,8 @@ def load_model_config(name: str) -> ModelConfig:
     ConfigurationError
         If a key is unknown, missing, ill-typed or out of range; the message names it, the file and what was expected.
     """
+    if name.endswith(EXPORTED_SUFFIXES):
+        return exported_config(Path(name).expanduser())
     if weights := weights_of(name, ""):
         return _exported_config(Path(weights).expanduser())
     path = find_config("models", name)
@@ -108,6 +112,20 @@ def _exported_config(path: Path) -> ModelConfig:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ConfigurationError(f"{path}: not a whole safetensors file: {error}") from error
+    return described_config(metadata, path)
+
+
+def exported_config(path: Path) -> ModelConfig:
+    """The configuration inside an exported network, with the label set that is there too.
+
+    Raises
+    ------
+    FileNotFoundError, ConfigurationError
+        See `read_metadata`; also if the file is another program's.
+    """
+    metadata = read_metadata(path)
+    if CONFIG_KEY not in metadata:
+        raise ConfigurationError(f"{path}: was not written by panoptic-ros export: it does not tell its configuration")
     return described_config(metadata, path)
 
 

@@ -39,7 +39,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
         values |= {
             "model": settings.model,
             "weights": weights_of(settings.model, settings.weights) or "random",
-            "engine": settings.engine,
+            "engine": settings.engine or "the model's own",
         }
         error = failure or (host.trouble if host else "")
         waiting = f"{state}: configure and activate the node" if host is None else "the model is being loaded"
@@ -50,10 +50,11 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
             "model": pipeline.model_name,
             "weights": weights_of(host.running.request.model, host.running.request.weights) or "random",
             "engine": pipeline.engine_name,
-            "precision": settings.precision,
+            "precision": pipeline.precision,
             "device": str(pipeline.device),
             "untrained": ", ".join(pipeline.untrained) or "nothing",
             "device memory (MiB)": f"{pipeline.device_memory() / 2**20:.0f}",
+            "engine notes": "; ".join(pipeline.notes),
             "last error": host.error,
         }
         options = dataclasses.asdict(host.running.options(settings))

@@ -30,7 +30,7 @@ class PipelineSource(Protocol):
     """Where pipelines come from: the class `Pipeline` itself, or a test's stand-in."""
 
     def check(
-        self, model: str, weights: str = "", device: str = "auto", engine: str = "torch", precision: str = "fp32"
+        self, model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = ""
     ) -> None: ...
 
     def load(
@@ -38,8 +38,8 @@ class PipelineSource(Protocol):
         model: str,
         weights: str = "",
         device: str = "auto",
-        engine: str = "torch",
-        precision: str = "fp32",
+        engine: str = "",
+        precision: str = "",
         threads: int = 0,
     ) -> Pipeline: ...
 

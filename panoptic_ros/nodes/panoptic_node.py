@@ -333,7 +333,10 @@ class PanopticNode(LifecycleNode):
         pipeline = loaded.pipeline
         self._announce(pipeline.labels)  # first, so that no id is published before what it means
         host.adopt(loaded)
-        self.get_logger().info(f"{loaded.request} runs on {pipeline.device} with {pipeline.engine_name}")
+        with_what = f"{pipeline.engine_name} in {pipeline.precision}"
+        self.get_logger().info(f"{loaded.request} runs on {pipeline.device} with {with_what}")
+        for note in pipeline.notes:
+            self.get_logger().info(note)
         if not pipeline.trained:
             self.get_logger().warning(f"weights are untrained: {', '.join(pipeline.untrained)}")
         if self._worker is not None:

@@ -75,7 +75,7 @@ class Settings(CameraTopics):
     autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     model: str = parameter(
         "yolo_panoptic_small",
-        "A name that `panoptic-ros info` lists, the path of a file as in config/models, or exported .safetensors.",
+        "A name that `panoptic-ros info` lists, the path of such a file, or exported .safetensors, .onnx or .xml.",
         live=True,
     )
     weights: str = parameter(
@@ -83,9 +83,14 @@ class Settings(CameraTopics):
         "Path of the weights; '' is those of the model, or random ones, which are only good for trying things out.",
         live=True,
     )
-    engine: str = parameter("torch", "What runs the network.")
+    engine: str = parameter("", "What runs the network; '' is torch, or what runs an exported model; auto measures.")
     device: str = parameter("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")
-    precision: str = parameter("fp32", "Numbers that the network computes with.", choices=("fp32", "fp16", "bf16"))
+    precision: str = parameter(
+        "",
+        "Numbers that the network computes with; '' is fp32, or those of an exported model.",
+        choices=("fp32", "fp16", "bf16", "int8"),
+        own=True,
+    )
     threads: int = parameter(0, "CPU threads of the network; 0 is the engine's own choice.", low=0, high=256)
     cameras: tuple[str, ...] = parameter(
         (), "Names of several cameras, each with <camera>.image_topic …; none is the single camera of image_topic."
@@ -151,11 +156,13 @@ class Settings(CameraTopics):
     )
 
     def thresholds(self) -> dict[str, Any]:
-        """Those of `DecodeOptions` that are given; the others are the model's own."""
+        """Those of `DecodeOptions`, which may change at any time, that are given; the others are the model's own."""
         return {
             field.name: value
             for field in dataclasses.fields(self)
-            if field.metadata["own"] and (value := getattr(self, field.name)) != field.default
+            if field.metadata["own"]
+            and field.metadata["live"]
+            and (value := getattr(self, field.name)) != field.default
         }
 
 

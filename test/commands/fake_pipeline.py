@@ -25,6 +25,7 @@ class FakePipeline:
     """Segments by brightness; waits ``FAKE_SECONDS`` a frame."""
 
     untrained = ()
+    notes = ()
 
     def __init__(self) -> None:
         self.labels = LabelSet.load("cityscapes")

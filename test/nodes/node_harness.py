@@ -37,6 +37,8 @@ class FakePipeline:
     def __init__(self, model: str, weights: str, labels: str = "cityscapes") -> None:
         self.model_name = model
         self.engine_name = "fake"
+        self.precision = "fp32"
+        self.notes: tuple[str, ...] = ()
         self.device = "cpu"
         self.labels = LabelSet.load(labels)
         self.trained = bool(weights)
@@ -76,9 +78,7 @@ class FakeSource:
         self.loaded: list[FakePipeline] = []
         self.loads = 0
 
-    def check(
-        self, model: str, weights: str = "", device: str = "auto", engine: str = "torch", precision: str = "fp32"
-    ) -> None:
+    def check(self, model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = "") -> None:
         if model == "missing":
             raise FileNotFoundError("missing.yaml: no such file; models that come with it: fake")
         if weights == "truncated.weights":

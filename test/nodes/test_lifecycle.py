@@ -209,7 +209,7 @@ def test_wrong_parameters_end_the_process_with_a_sentence(start: Callable[..., P
     status, output = start("-p", "score_threshold:=2.0", "-p", "precision:=fp8").stop(None)
     assert status == 1
     assert "score_threshold" in output
-    assert "precision: expected one of fp32, fp16, bf16, got 'fp8'" in output
+    assert "precision: expected one of fp32, fp16, bf16, int8 or '' (the model's own), got 'fp8'" in output
     assert "Traceback" not in output
 
 
