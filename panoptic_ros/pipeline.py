@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from panoptic_ros.engines import Engine
     from panoptic_ros.labels import LabelSet
     from panoptic_ros.models.model import PanopticModel
-    from panoptic_ros.models.options import DecodeOptions
 
 __all__ = ["OutOfMemory", "Pipeline"]
 
@@ -55,7 +54,7 @@ class Pipeline:
         self.labels: LabelSet = model.labels
         self.device = engine.device
         self.untrained = tuple(sorted(model.untrained))
-        self.options: DecodeOptions = config.decode
+        self.options: Any = config.decode
         self.timings: dict[str, float] = {}
         self._model = model
         self._engine = engine
@@ -84,7 +83,8 @@ class Pipeline:
             A name in ``config/models``, the path of such a YAML file, or exported ``.safetensors``, which hold their
             configuration.
         weights:
-            A ``.safetensors`` or Darknet ``.weights`` file; empty for those of an exported `model`, else for random
+            A ``.safetensors`` file, or one of another program that the system takes (Darknet's ``.weights``,
+            torchvision's ``.pth``); empty for those of an exported `model`, else for random
             weights, the same every time.
         device:
             ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.

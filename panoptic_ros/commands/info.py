@@ -27,7 +27,7 @@ def _facts() -> list[tuple[str, str]]:
     import torch  # here, because torch takes seconds to import, and the help of other commands needs none
 
     from panoptic_ros.engines import ENGINES
-    from panoptic_ros.models import load_model_config
+    from panoptic_ros.models import load_model_config, model_files
 
     devices = [
         f"cuda:{index} {torch.cuda.get_device_name(index)}"
@@ -45,10 +45,10 @@ def _facts() -> list[tuple[str, str]]:
         ("engines", ", ".join(sorted(ENGINES))),
         ("ROS", _ros()),
     ]
-    for path in sorted((config / "models").glob("*.yaml")):
-        model = load_model_config(path.stem)
+    for name in model_files():
+        model = load_model_config(name)
         size = f"{model.input_width}x{model.input_height}"
-        facts.append(("model", f"{path.stem}: {model.system}, labels {model.labels}, input {size}"))
+        facts.append(("model", f"{name}: {model.system}, labels {model.labels}, input {size}"))
     for path in sorted((config / "labels").glob("*.yaml")):
         labels = LabelSet.load(path.stem)
         facts.append(("labels", f"{path.stem}: {len(labels.things)} things, {len(labels.stuff)} stuff"))

@@ -75,10 +75,11 @@ class PanopticTraining(pl.LightningModule):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._measures: Measures | None = None
         self._measured: dict[str, float] = {}
-        parts = dict(model.named_children())
+        parts = dict(model.named_modules())
         for name in config.frozen:
             if name not in parts:
-                raise ValueError(f"frozen: {name!r} is no part of the model; it has {', '.join(parts)}")
+                children = ", ".join(child for child, _ in model.named_children())
+                raise ValueError(f"frozen: {name!r} is no part of the model; it has {children}")
             parts[name].requires_grad_(False)
 
     @property
@@ -112,7 +113,7 @@ class PanopticTraining(pl.LightningModule):
         # Not Lightning's estimate, which makes the loader before the state of a resumed one is there to be given to it.
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         steps = self.config.epochs * math.ceil(data.batches_per_epoch() / self.config.accumulate)
-        schedule = LambdaLR(optimizer, factor(self.config.schedule, steps))
+        schedule = LambdaLR(optimizer, factor(self.config.schedule, steps, self.config.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -177,7 +178,9 @@ class PanopticTraining(pl.LightningModule):
             semantic = None
             if plane is not None:
                 stride = images.shape[-1] // plane.shape[-1]
-                semantic = semantic_segmentation(plane, stride, frame.letterbox, self.model.labels)
+                semantic = semantic_segmentation(
+                    plane, stride, frame.letterbox, self.model.labels, self.model.semantic_classes
+                )
             self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances)
         return {SEGMENTATIONS: segmentations}
 
