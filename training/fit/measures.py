@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from torch import Tensor, distributed
 
@@ -16,9 +14,7 @@ from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
 
 
-def semantic_segmentation(
-    logits: Tensor, stride: int, letterbox: Letterbox, labels: LabelSet, planes: Sequence[int] | None = None
-) -> PanopticSegmentation:
+def semantic_segmentation(logits: Tensor, stride: int, letterbox: Letterbox, labels: LabelSet) -> PanopticSegmentation:
     """The best class of each pixel of a frame by a semantic head alone, every class in one segment.
 
     Parameters
@@ -27,18 +23,12 @@ def semantic_segmentation(
         (C, h, w) of the whole input.
     stride:
         Pixels of the input for each cell of the logits; letterboxes are aligned to it.
-    planes:
-        The class index that each of the C planes stands for, the number of classes for void; None where they are the
-        classes.
     """
     rows = slice(letterbox.top // stride, (letterbox.top + letterbox.height) // stride)
     columns = slice(letterbox.left // stride, (letterbox.left + letterbox.width) // stride)
     height, width = letterbox.frame_height, letterbox.frame_width
     classes, _ = fusion.upsample_argmax(logits[:, rows, columns], height, width)
-    class_ids = np.append(labels.class_ids, 0)
-    if planes is not None:
-        class_ids = np.append(class_ids[list(planes)], 0)
-    ids = class_ids[classes.cpu().numpy()] * INSTANCE_DIVISOR
+    ids = np.append(labels.class_ids, 0)[classes.cpu().numpy()] * INSTANCE_DIVISOR
     return PanopticSegmentation.from_ids(ids.astype(np.int32), ())
 
 

@@ -26,7 +26,8 @@ from panoptic_training.fit.measures import Measures, semantic_segmentation
 from panoptic_training.fit.optimisation import factor, make_optimizer
 
 SEMANTIC_OUTPUT = "semantic_logits"
-"""What a system calls the logits of its semantic head, if it has one: (B, C, h, w), of the whole input."""
+"""What a system calls the logits of its semantic head, if it has one: (B, P, h, w), of the whole input.  A head that
+does not know all classes is not measured alone: the classes of the whole system's segments are."""
 
 SEGMENTATIONS = "segmentations"
 """Under which name a validation step returns the `PanopticSegmentation` of each frame."""
@@ -171,16 +172,16 @@ class PanopticTraining(pl.LightningModule):
             self.log(f"{VAL}{name}", value, batch_size=len(batch), sync_dist=True)
         letterboxes = [frame.letterbox for frame in batch.frames]
         segmentations = self.model.decode(outputs, letterboxes, self._model_config.decode)
-        logits: Iterable[Tensor | None] = outputs.get(SEMANTIC_OUTPUT, [None] * len(batch))
+        logits: Iterable[Tensor | None] = [None] * len(batch)
+        if self.model.semantic_classes in (None, tuple(range(len(self.model.labels)))):
+            logits = outputs.get(SEMANTIC_OUTPUT, logits)
         for name, frame, panoptic, plane in zip(batch.targets.names, batch.frames, segmentations, logits, strict=True):
             if not frame.counted:
                 continue
             semantic = None
             if plane is not None:
                 stride = images.shape[-1] // plane.shape[-1]
-                semantic = semantic_segmentation(
-                    plane, stride, frame.letterbox, self.model.labels, self.model.semantic_classes
-                )
+                semantic = semantic_segmentation(plane, stride, frame.letterbox, self.model.labels)
             self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances)
         return {SEGMENTATIONS: segmentations}
 

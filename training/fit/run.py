@@ -167,13 +167,22 @@ class Run:
         model = build_model(self.model_config)
         if not self.options.resume:
             self.report = load_start(model, start)
-            backbone = model.backbone_part
-            if any(name.partition(".")[0] == backbone for name in self.config.frozen) and backbone in model.untrained:
+            if (name := self._random_and_frozen(model)) is not None:
                 raise ConfigurationError(
-                    f"frozen: {backbone} has random weights, at least in part, of which nothing can be learned; name "
+                    f"frozen: {name} has random weights, at least in part, of which nothing can be learned; name "
                     "those of a trained one with --weights"
                 )
         return model
+
+    def _random_and_frozen(self, model: PanopticModel) -> str | None:
+        """What is to be frozen of the backbone, which gives all others their features, and has random weights in it."""
+        for name in self.config.frozen:
+            part = name.partition(".")[0]
+            if part == model.backbone_part and part in model.untrained:
+                random = (name,) if self.report is None else self.report.random
+                if any(one == name or one.startswith(f"{name}.") for one in random):
+                    return name
+        return None
 
     def _loss_options(self) -> Any:
         content: Mapping[str, Any] = self.config.loss
