@@ -54,6 +54,8 @@ class ModelConfig:
 SYSTEMS: Registry[System] = Registry(
     "panoptic_ros.models",
     {
+        "jsis_net": "panoptic_ros.models.jsis_net:SYSTEM",
+        "panoptic_fpn": "panoptic_ros.models.panoptic_fpn:SYSTEM",
         "yolo_panoptic": "panoptic_ros.models.yolo_panoptic:SYSTEM",
     },
     System,

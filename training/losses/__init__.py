@@ -11,6 +11,8 @@ __all__ = ["LOSSES", "SystemLoss", "find_loss"]
 LOSSES: Registry[SystemLoss] = Registry(
     "panoptic_ros.losses",
     {
+        "jsis_net": "panoptic_training.losses.jsis_net:LOSS",
+        "panoptic_fpn": "panoptic_training.losses.panoptic_fpn:LOSS",
         "yolo_panoptic": "panoptic_training.losses.yolo_panoptic:LOSS",
     },
     SystemLoss,
