@@ -22,7 +22,7 @@ from panoptic_ros.segmentation import PanopticSegmentation
 if TYPE_CHECKING:
     from panoptic_ros.engines import Engine
     from panoptic_ros.labels import LabelSet
-    from panoptic_ros.models.model import PanopticModel
+    from panoptic_ros.models.model import PanopticModel, WeightsReport
 
 __all__ = ["OutOfMemory", "Pipeline"]
 
@@ -44,6 +44,8 @@ class Pipeline:
         The parts of the network that have random weights, by name.
     options:
         The thresholds; may be replaced at any time, the next call takes them.
+    weights_report:
+        What `load` has taken of another program's weights; None of a whole system's, of which everything is.
     timings:
         Seconds that the last call spent in ``prepare``, ``network`` and ``decode``.
     """
@@ -55,6 +57,7 @@ class Pipeline:
         self.device = engine.device
         self.untrained = tuple(sorted(model.untrained))
         self.options: Any = config.decode
+        self.weights_report: WeightsReport | None = None
         self.timings: dict[str, float] = {}
         self._model = model
         self._engine = engine
@@ -107,12 +110,15 @@ class Pipeline:
             cv2.setNumThreads(threads)
         config = load_model_config(model)
         network = build_model(config)
+        report = None
         if weights := weights_of(model, weights):
-            load_weights(network, Path(weights).expanduser())
+            report = load_weights(network, Path(weights).expanduser())
         try:
-            return cls(model, config, network, ENGINES[engine](network, found, precision))
+            pipeline = cls(model, config, network, ENGINES[engine](network, found, precision))
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{found} has too little memory for {model}: {error}") from error
+        pipeline.weights_report = report
+        return pipeline
 
     @staticmethod
     def check(

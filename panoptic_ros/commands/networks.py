@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.commands.terminal import say
 from panoptic_ros.evaluation.document import ModelDescription, file_sha256
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def load_network(
     from panoptic_ros.pipeline import Pipeline
 
     pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    if pipeline.weights_report is not None:
+        say(str(pipeline.weights_report))
     config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
     sha256 = file_sha256(Path(weights).expanduser()) if weights else ""
     described = ModelDescription(

@@ -192,7 +192,10 @@ def replay(
 def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int) -> Segmenter:
     from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
 
-    return Pipeline.load(model, weights, device, engine, precision, threads)
+    pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    if pipeline.weights_report is not None:
+        say(str(pipeline.weights_report))
+    return pipeline
 
 
 def _parse_thresholds(text: str, model: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ No file is ever unpickled.  A file is checked whole before the first parameter c
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import torch
@@ -56,11 +55,9 @@ def load_weights(
     if path.suffix != SUFFIX:
         found = _format(model, path)
         try:
-            report = found.load(model, path, layers, classes)
+            return found.load(model, path, layers, classes)
         except (ValueError, OSError) as error:
             raise WeightsError(str(error)) from error
-        logging.getLogger(__name__).info("%s", report)
-        return report
     check_weights(model, path)
     with safe_open(str(path), framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
