@@ -212,7 +212,7 @@ def _resnet(state: Mapping[str, Tensor]) -> str:
     """The name of a ResNet, from its blocks."""
     blocks = tuple(len({name.split(".")[1] for name in state if name.startswith(f"layer{n}.")}) for n in range(1, 5))
     bottleneck = "layer1.0.conv3.weight" in state
-    known = {
+    known: dict[tuple[tuple[int, ...], bool], str] = {
         ((2, 2, 2, 2), False): "ResNet-18",
         ((3, 4, 6, 3), False): "ResNet-34",
         ((3, 4, 6, 3), True): "ResNet-50",

@@ -322,12 +322,12 @@ def detect(
     counts = [len(some) for some in proposals]
     found = [
         _select(*one, size, score_threshold, nms_threshold, max_detections)
-        for one in zip(boxes.split(counts), scores.split(counts), strict=True)
+        for one in zip(torch.split(boxes, counts), torch.split(scores, counts), strict=True)
     ]
     masks = heads.mask_logits(features, [kept for kept, _, _ in found], size)
     classes = torch.cat([chosen for _, chosen, _ in found])
     planes = masks[torch.arange(len(masks), device=masks.device), classes + 1].float().sigmoid()
-    parts = planes.split([len(kept) for kept, _, _ in found])
+    parts = torch.split(planes, [len(kept) for kept, _, _ in found])
     return [Instances(*one, part) for one, part in zip(found, parts, strict=True)]
 
 
