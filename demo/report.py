@@ -117,7 +117,8 @@ def worth(model: Mapping[str, str]) -> str:
     untrained = model.get("untrained", "nothing")
     if untrained == "nothing":
         return "trained network"
-    return "untrained network" if "detector" in untrained else "untrained heads"
+    features = {"detector", "backbone"}  # the parts that give all others their features
+    return "untrained network" if features & set(untrained.split(", ")) else "untrained heads"
 
 
 def figures_of(record: Record, camera: str) -> dict[str, float]:

@@ -399,3 +399,132 @@ def _runs(labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = torch.div(begin, width, rounding_mode="floor")
     starts = begin - rows * width
     return labels.view(-1)[begin].long(), rows, starts, starts + (end - begin)
+
+
+def paste_visible(
+    masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float, overlap_threshold: float
+) -> Tensor:
+    """Which instance each pixel belongs to: the first in order that covers it, without those that are mostly hidden.
+
+    The first step of Panoptic FPN's merging (Kirillov et al. 2018, "Panoptic Segmentation", section 7): from the most
+    important instance on, the pixels that others have taken already are cut off, and an instance of which too much is
+    cut off is dropped whole, its pixels free for those after it.
+
+    Parameters
+    ----------
+    masks, boxes, height, width, threshold:
+        See `paste_by_rank`.
+    overlap_threshold:
+        An instance is dropped when more than this share of its pixels is taken, in [0, 1].
+
+    Returns
+    -------
+    See `paste_by_rank`.
+    """
+    count = len(masks)
+    winners = torch.full((height, width), count, dtype=torch.int16, device=masks.device)
+    for index, place, plane in _pasted(masks, boxes, height, width):
+        covered = plane > threshold
+        free = winners[place] == count
+        visible = covered & free
+        area, left = covered.sum(), visible.sum()
+        stays = (area - left).double() <= overlap_threshold * area.double()
+        # An assignment by a mask would read the device.
+        winners[place] = torch.where(visible & stays, index, winners[place])
+    return winners
+
+
+def paste_by_probability(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+    """Which instance each pixel belongs to: of those whose mask covers it, the one whose mask is the surest there.
+
+    De Geus, Meletis and Dubbelman 2018 (JSIS-Net), section 2.2.1.  Of masks that are equally sure it is the first.
+
+    Parameters
+    ----------
+    masks, boxes, height, width, threshold:
+        See `paste_by_rank`.
+
+    Returns
+    -------
+    See `paste_by_rank`.
+    """
+    winners = torch.full((height, width), len(masks), dtype=torch.int16, device=masks.device)
+    best = torch.full((height, width), threshold, dtype=torch.float32, device=masks.device)
+    for index, place, plane in _pasted(masks, boxes, height, width):
+        surer = plane > best[place]
+        winners[place] = torch.where(surer, index, winners[place])
+        best[place] = torch.maximum(plane, best[place])
+    return winners
+
+
+def _pasted(masks: Tensor, boxes: Tensor, height: int, width: int) -> Iterator[tuple[int, tuple[slice, slice], Tensor]]:
+    """Each mask with something in the frame: its index, its pixels and its probabilities there, in order.
+
+    The device is read once, for the boxes.
+    """
+    extents = boxes.float().numpy(force=True)
+    low, high = (bounds.tolist() for bounds in _pixels(torch.from_numpy(extents), height, width))
+    side = masks.shape[-1]
+    masks = masks.float()
+    grids = None if masks.is_cuda else masks.numpy(force=True)
+    for index, (x0, y0, x1, y1) in enumerate(extents):
+        (left, top), (right, bottom) = low[index], high[index]
+        if left >= right or top >= bottom:
+            continue
+        rows, columns = _cells(top, bottom, y0, y1, side), _cells(left, right, x0, x1, side)
+        if grids is None:
+            plane = _scale_on_device(masks[index], rows, columns)
+        else:
+            plane = torch.from_numpy(_scale_mask(grids[index], rows, columns))
+        yield index, (slice(top, bottom), slice(left, right)), plane
+
+
+def _scale_on_device(mask: Tensor, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Tensor:
+    """`_scale_mask` in torch, on the mask's device."""
+    last = len(mask) - 2
+    y, x = (torch.from_numpy(places).to(mask.device) for places in (rows, columns))
+    above, left = y.long().clamp(max=last), x.long().clamp(max=last)
+    bands = torch.lerp(mask[above], mask[above + 1], (y - above)[:, None])
+    return torch.lerp(bands[:, left], bands[:, left + 1], x - left)
+
+
+def argmax_of_large(logits: Tensor, taken: Tensor, minimum_area: int) -> tuple[Tensor, Tensor]:
+    """The best class of each pixel, of the classes that are large enough: small ones give way to the next best.
+
+    De Geus, Meletis and Dubbelman 2018 (JSIS-Net), section 2.2.2.  A class is small if it is the best of fewer pixels
+    than the least area, not counting those that instances have taken.
+
+    Parameters
+    ----------
+    logits:
+        (C, h, w) floating point, of a map that covers exactly the frame; C may be 0.
+    taken:
+        (H, W) bool, the pixels of instances.
+    minimum_area:
+        In pixels.
+
+    Returns
+    -------
+    classes, best:
+        (H, W) int16 class index, C where no class is large enough or a logit is not finite; and (H, W) float32 the
+        logit of that class.
+    """
+    height, width = taken.shape
+    count = len(logits)
+    void = torch.full((height, width), count, dtype=torch.int16, device=logits.device)
+    if not count:
+        return void, torch.zeros((height, width), device=logits.device)
+    classes, best = upsample_argmax(logits, height, width)
+    seen = classes.masked_fill(taken, count).int()
+    areas = torch.bincount(seen.flatten(), minlength=count + 1)[:count]
+    large = (areas >= minimum_area).nonzero()[:, 0]
+    if len(large) == count or bool((areas >= minimum_area)[areas > 0].all()):
+        return classes, best
+    small = areas < minimum_area
+    replaced = torch.cat((small, small.new_tensor([False])))[classes.int()]
+    if not len(large):
+        return classes.masked_fill(replaced, count), best
+    # The next best of the large ones is the best among them: none of these was the best before.
+    others, next_best = upsample_argmax(logits[large], height, width)
+    others = torch.cat((large, large.new_tensor([count]))).to(torch.int16)[others.int()]
+    return torch.where(replaced, others, classes), torch.where(replaced, next_best, best)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from panoptic_ros.engines import Engine
     from panoptic_ros.labels import LabelSet
-    from panoptic_ros.models.model import PanopticModel
-    from panoptic_ros.models.options import DecodeOptions
+    from panoptic_ros.models.model import PanopticModel, WeightsReport
 
 __all__ = ["OutOfMemory", "Pipeline"]
 
@@ -55,6 +54,8 @@ class Pipeline:
         The parts of the network that have random weights, by name.
     options:
         The thresholds; may be replaced at any time, the next call takes them.
+    weights_report:
+        What `load` has taken of another program's weights; None of a whole system's, of which everything is.
     timings:
         Seconds that the last call spent in ``prepare``, ``network`` and ``decode``.
     cpu_timings:
@@ -67,7 +68,8 @@ class Pipeline:
         self.labels: LabelSet = model.labels
         self.device = engine.device
         self.untrained = tuple(sorted(model.untrained))
-        self.options: DecodeOptions = config.decode
+        self.options: Any = config.decode
+        self.weights_report: WeightsReport | None = None
         self.timings: dict[str, float] = {}
         self.cpu_timings: dict[str, float] = {}
         self.model = model
@@ -109,8 +111,9 @@ class Pipeline:
             A name in ``config/models``, the path of such a YAML file, exported ``.safetensors``, or a network exported
             to ``.onnx`` or OpenVINO's ``.xml``; exported files hold their configuration.
         weights:
-            A ``.safetensors`` or Darknet ``.weights`` file, or an exported network of the same label set and size;
-            empty for those of an exported `model`, else for random weights, the same every time.
+            A ``.safetensors`` file, one of another program that the system takes (Darknet's ``.weights``, torchvision's
+            ``.pth``), or an exported network of the same label set and size; empty for those of an exported `model`,
+            else for random weights, the same every time.
         device:
             ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or, with OpenVINO, ``xpu``.
         engine:
@@ -143,13 +146,16 @@ class Pipeline:
                 raise ConfigurationError(f"{exported.path}: an exported network keeps its size; leave the size out")
             config = replace(config, input_height=size[0], input_width=size[1])
         network = build_exported(exported) if exported is not None else build_model(config)
+        report = None
         if exported is None and (weights := weights_of(model, weights)):
-            load_weights(network, Path(weights).expanduser())
+            report = load_weights(network, Path(weights).expanduser())
         whole = Network(network, config, exported.path if exported is not None else None)
         try:
-            return cls(model, config, network, ENGINES[name].make(name, whole, options))
+            pipeline = cls(model, config, network, ENGINES[name].make(name, whole, options))
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfMemory(f"{options.device} has too little memory for {model}: {error}") from error
+        pipeline.weights_report = report
+        return pipeline
 
     @staticmethod
     def check(model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = "") -> None:

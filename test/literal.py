@@ -44,3 +44,20 @@ def paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int, thresho
                     winners[y, x] = index
                     break
     return winners
+
+
+LEVELS = (0.0, 0.3, 0.8, 1.0)
+"""Probabilities of masks that are equal where they should be, and whose mixtures are seldom at a threshold of 0.5."""
+
+
+def undecided(probabilities: np.ndarray) -> bool:
+    """Whether rounding may decide between masks of `LEVELS`, pasted into a frame (N, H, W): at 0.5, or between two.
+
+    Two that are the same level are a tie that is meant.
+    """
+    levels = np.isin(probabilities.astype(np.float32), np.array(LEVELS, dtype=np.float32))
+    beside = np.abs(probabilities - 0.5) < 1e-5
+    between = np.abs(probabilities[:, None] - probabilities[None]) < 1e-5
+    between[np.arange(len(probabilities)), np.arange(len(probabilities))] = False
+    meant = (levels[:, None] & levels[None]) | (probabilities[:, None] < 0)
+    return bool(beside.any() or (between & ~meant).any())

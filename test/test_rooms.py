@@ -19,6 +19,7 @@ ROOMS = (
     "workers",
     "resources",
     "configuration",
+    "registry",
     "labels",
     "confusion",
     "letterbox",

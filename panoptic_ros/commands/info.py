@@ -41,7 +41,7 @@ def _facts() -> list[tuple[str, str]]:
     import torch  # here, because torch takes seconds to import, and the help of other commands needs none
 
     from panoptic_ros.engines import installed
-    from panoptic_ros.models import load_model_config
+    from panoptic_ros.models import load_model_config, model_files
 
     devices = [
         f"cuda:{index} {torch.cuda.get_device_name(index)}"
@@ -61,11 +61,12 @@ def _facts() -> list[tuple[str, str]]:
         *(("not here", f"{name}: {reason}") for name, reason in engines.items() if reason),
         ("ROS", _ros()),
     ]
-    for path in (*sorted((config / "models").glob("*.yaml")), *shipped_weights()):
-        model = load_model_config(str(path))
+    trained = [(path.stem, str(path)) for path in shipped_weights()]
+    for name, model_name in [*((name, name) for name in model_files()), *trained]:
+        model = load_model_config(model_name)
         labels = model.labels if isinstance(model.labels, str) else f"{model.labels.name}, trained"
         size = f"{model.input_width}x{model.input_height}"
-        facts.append(("model", f"{path.stem}: {model.system}, input {size}, labels {labels}"))
+        facts.append(("model", f"{name}: {model.system}, input {size}, labels {labels}"))
     for path in sorted((config / "labels").glob("*.yaml")):
         label_set = LabelSet.load(path.stem)
         facts.append(("labels", f"{path.stem}: {len(label_set.things)} things, {len(label_set.stuff)} stuff"))

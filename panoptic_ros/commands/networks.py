@@ -28,6 +28,8 @@ def load_network(
     pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
     for note in pipeline.notes:
         say(note)
+    if pipeline.weights_report is not None:
+        say(str(pipeline.weights_report))
     config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
     file = weights_of(model, weights)
     sha256 = file_sha256(Path(file).expanduser()) if file else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import cv2
 import numpy as np
@@ -49,9 +49,6 @@ from panoptic_ros.recording import Message, Recording, RecordingError, fingerpri
 from panoptic_ros.resources import EXPORTED_SUFFIXES, WEIGHTS_SUFFIX
 from panoptic_ros.segmentation import PanopticSegmentation
 
-if TYPE_CHECKING:
-    from panoptic_ros.models.options import DecodeOptions
-
 NODE = "/panoptic_node"
 """What the node is called unless told otherwise; its topics lie below."""
 
@@ -66,7 +63,7 @@ class Segmenter(Protocol):
     labels: LabelSet
     timings: dict[str, float]
     untrained: tuple[str, ...]
-    options: DecodeOptions
+    options: Any
 
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -145,7 +142,7 @@ def replay(
         grid_wanted.check(wanted)
     elif grid_video is not None or grid_input:
         raise typer.BadParameter("--grid-video and --grid-input are for --grid")
-    thresholds = _parse_thresholds(decode)
+    thresholds = _parse_thresholds(decode, model)
     stages: dict[str, list[float]] = defaultdict(list)
     with user_errors(SourceError, RecordingError, EvaluationError, ConfigurationError, GridTopicsError):
         frames = open_source(source, _split(topics), rate)
@@ -217,16 +214,21 @@ def _identity_of(model: str) -> str:
 def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int) -> Segmenter:
     from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
 
-    return Pipeline.load(model, weights, device, engine, precision, threads)
+    pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    if pipeline.weights_report is not None:
+        say(str(pipeline.weights_report))
+    return pipeline
 
 
-def _parse_thresholds(text: str) -> dict[str, Any]:
-    """The fields of `DecodeOptions` in ``name=value,...``."""
+def _parse_thresholds(text: str, model: str) -> dict[str, Any]:
+    """The fields of a model's decode options in ``name=value,...``."""
     if not text:
         return {}
-    from panoptic_ros.models.options import DecodeOptions  # here, because torch takes seconds to import
+    from panoptic_ros.models import load_model_config  # here, because torch takes seconds to import
 
-    kinds: dict[str, type] = {name: type(value) for name, value in dataclasses.asdict(DecodeOptions()).items()}
+    with user_errors(ValueError):
+        own = load_model_config(model).decode
+    kinds: dict[str, type] = {name: type(value) for name, value in dataclasses.asdict(own).items()}
     given: dict[str, Any] = {}
     for part in _split(text):
         name, _, value = part.partition("=")
@@ -235,7 +237,7 @@ def _parse_thresholds(text: str) -> dict[str, Any]:
             raise typer.Exit(USER_ERROR)
         try:
             given[name] = kinds[name](value)
-            DecodeOptions(**given)
+            dataclasses.replace(own, **given)
         except ValueError as error:
             say(f"error: --decode: {part}: {error}")
             raise typer.Exit(USER_ERROR) from None

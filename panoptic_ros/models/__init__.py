@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, plain, read_yaml
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.exported_file import read_metadata
-from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.model import PanopticModel, System
 from panoptic_ros.models.options import DecodeOptions
-from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticConfig
-from panoptic_ros.resources import EXPORTED_SUFFIXES, find_config, weights_of
+from panoptic_ros.registry import Registry, RegistryError
+from panoptic_ros.resources import EXPORTED_SUFFIXES, find_config, share_directory, weights_of
 
 SEED = 0
 """Networks without weights are random, but the same every time."""
@@ -49,21 +49,86 @@ class ModelConfig:
     input_height: int
     input_width: int
     network: Any = field(default_factory=dict)
-    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    decode: Any = field(default_factory=DecodeOptions)
 
 
-SYSTEMS: Mapping[str, tuple[Callable[[LabelSet, Any], PanopticModel], type]] = {
-    "yolo_panoptic": (YoloPanoptic, YoloPanopticConfig),
-}
-"""Each system's model and the dataclass of its network's settings."""
+SYSTEMS: Registry[System] = Registry(
+    "panoptic_ros.models",
+    {
+        "jsis_net": "panoptic_ros.models.jsis_net:SYSTEM",
+        "panoptic_fpn": "panoptic_ros.models.panoptic_fpn:SYSTEM",
+        "yolo_panoptic": "panoptic_ros.models.yolo_panoptic:SYSTEM",
+    },
+    System,
+)
+"""The systems by name: ours, and those of other packages."""
+
+
+def model_files() -> dict[str, Path]:
+    """The model configurations that are found by name: ours, and those that come with other packages' systems."""
+    folders = [system.configurations for system in _outside() if system.configurations is not None]
+    files = [file for folder in (*folders, share_directory() / "config" / "models") for file in folder.glob("*.yaml")]
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
+
+
+def _outside() -> list[System]:
+    """Other packages' systems, but for those that are broken."""
+    found = []
+    for name in SYSTEMS.outside():
+        try:
+            found.append(SYSTEMS[name])
+        except RegistryError:  # told when it is asked for by its name
+            continue
+    return found
+
+
+def _model_file(name: str) -> Path:
+    """The file that a name or a path of a model configuration stands for; see `load_model_config`."""
+    try:
+        return find_config("models", name)
+    except FileNotFoundError as error:
+        files = model_files() if SYSTEMS.outside() else {}
+        if name in files:
+            return files[name]
+        if name in SYSTEMS.outside():
+            SYSTEMS[name]  # says so where it is broken
+            raise FileNotFoundError(
+                f"{name}: this system of another package has no model configuration of its name; name a file"
+            ) from error
+        if files:
+            raise FileNotFoundError(f"{error}; with other packages: {', '.join(files)}") from error
+        raise
+
+
+def find_system(name: str, where: str) -> System:
+    """The system of a name.
+
+    Parameters
+    ----------
+    where:
+        Where the name was read, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or that of another package is broken.
+    """
+    try:
+        return SYSTEMS[name]
+    except KeyError:
+        raise ConfigurationError(
+            f"{where}: system: expected one of {', '.join(sorted(SYSTEMS))}, got {name!r}"
+        ) from None
+    except RegistryError as error:
+        raise ConfigurationError(f"{where}: system: {error}") from error
 
 
 def load_model_config(name: str) -> ModelConfig:
     """Read a model configuration by its name (``yolo_panoptic_small``), from a path, or from an exported file.
 
-    Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights`, such as
-    those that come with the package, has its configuration and label set inside, and so have exported networks
-    (``.onnx``, ``.xml``).
+    The name is one of ours, of another package's (`System.configurations`), or of weights that come with the package.
+    Files that it names by a relative path are looked for beside it.  A ``.safetensors`` file of `save_weights` has its
+    configuration and label set inside, and so have exported networks (``.onnx``, ``.xml``).
 
     Raises
     ------
@@ -76,30 +141,30 @@ def load_model_config(name: str) -> ModelConfig:
         return exported_config(Path(name).expanduser())
     if weights := weights_of(name, ""):
         return _exported_config(Path(weights).expanduser())
-    path = find_config("models", name)
+    path = _model_file(name)
     return _config(read_yaml(path), path)
 
 
 def _config(content: Mapping[str, Any], path: Path) -> ModelConfig:
     """The configuration that a mapping holds, which was read from `path`."""
-    config = from_mapping(ModelConfig, {**content, "network": {}}, str(path))
+    config = from_mapping(ModelConfig, {**content, "network": {}, "decode": {}}, str(path))
     assert isinstance(config.labels, str), "a file names its label set"
-    if config.system not in SYSTEMS:
-        raise ConfigurationError(f"{path}: system: expected one of {', '.join(sorted(SYSTEMS))}, got {config.system!r}")
-    network = content.get("network") or {}
-    if not isinstance(network, Mapping):
-        raise ConfigurationError(f"{path}: network: expected keys with values, got {network!r}")
+    system = find_system(config.system, str(path))
+    network, decode = (content.get(key) or {} for key in ("network", "decode"))
+    for key, value in (("network", network), ("decode", decode)):
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"{path}: {key}: expected keys with values, got {value!r}")
     return ModelConfig(
         system=config.system,
         labels=beside(path.parent, config.labels),
         input_height=config.input_height,
         input_width=config.input_width,
         network=from_mapping(
-            SYSTEMS[config.system][1],
+            system.network,
             {key: beside(path.parent, value) for key, value in network.items()},
             f"{path}: network",
         ),
-        decode=config.decode,
+        decode=from_mapping(system.decode, decode, f"{path}: decode"),
     )
 
 
@@ -170,7 +235,7 @@ def changed_config(config: ModelConfig, network: Mapping[str, Any], where: str) 
         If a setting is unknown, ill-typed, out of range or does not go with the others.
     """
     settings = {**plain(asdict(config.network)), **network}
-    return replace(config, network=from_mapping(SYSTEMS[config.system][1], settings, where))
+    return replace(config, network=from_mapping(SYSTEMS[config.system].network, settings, where))
 
 
 def describe(config: ModelConfig, labels: LabelSet) -> dict[str, str]:
@@ -196,7 +261,7 @@ def build_model(config: ModelConfig) -> PanopticModel:
     ValueError, FileNotFoundError
         If the label set or a file of the network's is not what it should be.
     """
-    model_class = SYSTEMS[config.system][0]
+    model_class = SYSTEMS[config.system].model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         labels = config.labels if isinstance(config.labels, LabelSet) else LabelSet.load(config.labels)

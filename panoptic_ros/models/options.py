@@ -1,4 +1,8 @@
-"""The settings of a system's decode: what may change between two frames without touching the network."""
+"""The settings of a system's decode: what may change between two frames without touching the network.
+
+Each system has a dataclass of its own.  Those that find instances by boxes and masks share `InstanceDecodeOptions` and
+add what is theirs, as `DecodeOptions` does; the node's parameters of the same names reach whichever has them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ from panoptic_ros.segmentation import MAX_INSTANCES
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeOptions:
-    """Thresholds between a network's outputs and a panoptic segmentation.
+class InstanceDecodeOptions:
+    """Thresholds of systems that find instances by boxes and masks.
 
     Attributes
     ----------
     score_threshold:
-        A detection needs a higher score (objectness x class probability) than this, in [0, 1].
+        A detection needs a higher score than this, in [0, 1].
     nms_threshold:
         Of two detections of one class whose boxes overlap by more than this IoU, the better one stays, in [0, 1].
     mask_threshold:
@@ -23,11 +27,8 @@ class DecodeOptions:
     max_detections:
         The most instances of one frame, 0 to 999.
     stuff_area_fraction:
-        Classes of stuff that cover less than this share of the frame become void.  The thesis names no threshold;
-        Panoptic FPN's 4096 px on 1024x2048 frames is 0.002, and a share means the same at every frame size.
-    uncovered_things:
-        What becomes of pixels whose best semantic class is a thing that no instance covers: ``void`` as in
-        Panoptic FPN, or ``stuff``, the most probable stuff class as in JSIS-Net.
+        Classes of stuff that cover less than this share of the frame are too small to be there.  Panoptic FPN's 4096 px
+        on 1024x2048 frames is 0.002, and a share means the same at every frame size.
 
     Raises
     ------
@@ -40,15 +41,39 @@ class DecodeOptions:
     mask_threshold: float = 0.5
     max_detections: int = 100
     stuff_area_fraction: float = 0.002
-    uncovered_things: Literal["void", "stuff"] = "void"
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_threshold", "stuff_area_fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        check_shares(self, "score_threshold", "nms_threshold", "stuff_area_fraction")
         if not 0.0 < self.mask_threshold < 1.0:
             raise ValueError(f"mask_threshold must be in (0, 1), got {self.mask_threshold}")
         if not 0 <= self.max_detections <= MAX_INSTANCES:
             raise ValueError(f"max_detections must be in 0 to {MAX_INSTANCES}, got {self.max_detections}")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions(InstanceDecodeOptions):
+    """The same of systems whose semantic classes have the things among them.
+
+    A score here is objectness x class probability.  Stuff that is too small becomes void; the thesis names no
+    threshold.
+
+    Attributes
+    ----------
+    uncovered_things:
+        What becomes of pixels whose best semantic class is a thing that no instance covers: ``void`` as in
+        Panoptic FPN, or ``stuff``, the most probable stuff class as in JSIS-Net.
+    """
+
+    uncovered_things: Literal["void", "stuff"] = "void"
+
+    def __post_init__(self) -> None:
+        InstanceDecodeOptions.__post_init__(self)
         if self.uncovered_things not in ("void", "stuff"):
             raise ValueError(f"uncovered_things must be 'void' or 'stuff', got {self.uncovered_things!r}")
+
+
+def check_shares(options: object, *names: str) -> None:
+    """Raise ValueError for the first of some options that is not in [0, 1]."""
+    for name in names:
+        if not 0.0 <= getattr(options, name) <= 1.0:
+            raise ValueError(f"{name} must be in [0, 1], got {getattr(options, name)}")

@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors for a whole system, Darknet ``.weights`` for its detector.
+"""Weights in and out: safetensors for a whole system, other programs' formats for the parts that they know.
 
 No file is ever unpickled.  A file is checked whole before the first parameter changes.
 """
@@ -11,43 +11,54 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from panoptic_ros.files import written_whole
 from panoptic_ros.models import ModelConfig, describe
-from panoptic_ros.models.backbones.darknet import Darknet
-from panoptic_ros.models.backbones.darknet_weights import check_darknet_weights, load_darknet_weights
-from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.model import PanopticModel, WeightFormat, WeightsReport
 
 UNTRAINED_KEY = "untrained"
 """Under which key of its metadata a file names the parts of the system that have learned nothing."""
 
-SUFFIXES = (".safetensors", ".weights")
+SUFFIX = ".safetensors"
+
+FORMATS = {".weights": "Darknet weights", ".pth": "weights of torchvision", ".pt": "weights of torchvision"}
+"""What files of other programs are called where a system takes none of them."""
 
 
 class WeightsError(ValueError):
     """A weights file that cannot be used; the message names the file and what was expected."""
 
 
-def load_weights(model: PanopticModel, path: Path) -> None:
+def load_weights(
+    model: PanopticModel, path: Path, layers: int | None = None, classes: int | None = None
+) -> WeightsReport | None:
     """Load a file into a system and note in ``model.untrained`` which parts keep their random weights.
 
     ``.safetensors`` holds the whole system by the names of its ``state_dict`` and says what of it has learned nothing;
-    ``.weights`` is Darknet's and holds the detector.
+    files of other programs (`PanopticModel.weight_formats`) hold some of its parts.
+
+    Parameters
+    ----------
+    layers, classes:
+        Of another program's file; see `WeightFormat.load`.
+
+    Returns
+    -------
+    What was taken of another program's file; None of a whole system's, of which everything is.
 
     Raises
     ------
     WeightsError
         If the file is missing, truncated, of another format or of another network; the model is then unchanged.
     """
-    check_weights(model, path)
-    if path.suffix == ".weights":
+    if path.suffix != SUFFIX:
+        found = _format(model, path)
         try:
-            load_darknet_weights(_detector(model, path), path)
-        except ValueError as error:
+            return found.load(model, path, layers, classes)
+        except (ValueError, OSError) as error:
             raise WeightsError(str(error)) from error
-        model.untrained -= {"detector"}
-        return
+    check_weights(model, path)
     with safe_open(str(path), framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         untrained = frozenset(json.loads((file.metadata() or {}).get(UNTRAINED_KEY, "[]")))
@@ -56,6 +67,7 @@ def load_weights(model: PanopticModel, path: Path) -> None:
             raise WeightsError(f"{path}: {name} holds values that are not finite")
     model.load_state_dict(state)
     model.untrained = untrained & model.untrained
+    return None
 
 
 def check_weights(model: PanopticModel, path: Path) -> None:
@@ -71,17 +83,14 @@ def check_weights(model: PanopticModel, path: Path) -> None:
     WeightsError
         See `load_weights`.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: expected a weights file ending in {' or '.join(SUFFIXES)}")
-    if path.suffix == ".weights":
-        detector = _detector(model, path)
+    if path.suffix != SUFFIX:
         try:
-            check_darknet_weights(detector.config, path)
+            _format(model, path).check(model, path)
         except ValueError as error:
             raise WeightsError(str(error)) from error
         return
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
     try:
         with safe_open(str(path), framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -92,6 +101,17 @@ def check_weights(model: PanopticModel, path: Path) -> None:
         raise WeightsError(f"{path}: was made for other labels than {model.labels.name!r}: {labels}")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     _compare(path, shapes, expected)
+
+
+def _format(model: PanopticModel, path: Path) -> WeightFormat:
+    """The format of another program's file, if there is one and the system takes it."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    if path.suffix in model.weight_formats:
+        return model.weight_formats[path.suffix]
+    suffixes = " or ".join((SUFFIX, *model.weight_formats))
+    what = f"{FORMATS[path.suffix]}, but {type(model).__name__} takes none: " if path.suffix in FORMATS else ""
+    raise WeightsError(f"{path}: {what}expected a weights file ending in {suffixes}")
 
 
 def _compare(path: Path, shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
@@ -105,13 +125,6 @@ def _compare(path: Path, shapes: dict[str, tuple[int, ...]], expected: dict[str,
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise WeightsError(f"{path}: of another network: {name} is {shapes[name]}, expected {shape}")
-
-
-def _detector(model: nn.Module, path: Path) -> Darknet:
-    detector = getattr(model, "detector", None)
-    if not isinstance(detector, Darknet):
-        raise WeightsError(f"{path}: Darknet weights, but {type(model).__name__} has no Darknet detector")
-    return detector
 
 
 def save_weights(model: PanopticModel, path: Path, config: ModelConfig | None = None, half: bool = False) -> None:

@@ -40,9 +40,9 @@ Where the thesis is silent, the choice and its reason:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
+from panoptic_ros.models.backbones.darknet_format import DarknetFormat
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
@@ -65,7 +66,8 @@ from panoptic_ros.models.layers.semantic_heads import (
     SingleFeature,
     initialize_glorot,
 )
-from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.layers.semantic_planes import mean_confidence
+from panoptic_ros.models.model import PanopticModel, System, WeightFormat
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -168,6 +170,9 @@ class YoloPanoptic(PanopticModel):
     FileNotFoundError
         If there is no such cfg.
     """
+
+    backbone_part = "detector"
+    weight_formats: ClassVar[Mapping[str, WeightFormat]] = {".weights": DarknetFormat()}
 
     def __init__(self, labels: LabelSet, config: YoloPanopticConfig) -> None:
         super().__init__(labels)
@@ -365,7 +370,7 @@ class YoloPanoptic(PanopticModel):
             logits = logits[self.stuff_classes]
         classes, best = fusion.upsample_argmax(logits, height, width)
         certainty = fusion.confidence_map(logits, best) if confidence else None
-        scores = _mean_confidence(logits)
+        scores = mean_confidence(logits)
         if only_stuff:
             indices = torch.cat((self.stuff_classes, self.stuff_classes.new_tensor([count])))
             classes = indices.to(torch.int16)[classes.int()]
@@ -414,10 +419,4 @@ def _semantic_network(
     return fused, pooling, head
 
 
-def _mean_confidence(logits: Tensor) -> Tensor:
-    """(C,) the mean probability of each class over the cells that it wins, 0 where it wins none: stuff's score."""
-    best, classes = logits.flatten(1).softmax(dim=0).max(dim=0)
-    known = best.isfinite()
-    total = best.new_zeros(len(logits)).scatter_add_(0, classes, best.where(known, 0.0))
-    count = best.new_zeros(len(logits)).scatter_add_(0, classes, known.to(best.dtype))
-    return total / count.clamp(min=1.0)
+SYSTEM = System(YoloPanoptic, YoloPanopticConfig)

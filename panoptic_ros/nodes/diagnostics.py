@@ -59,6 +59,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
         }
         options = dataclasses.asdict(host.running.options(settings))
         values |= {name.replace("_", " "): str(value) for name, value in options.items()}
+        values["given without effect"] = ", ".join(host.running.unused(settings))
         level, message = DiagnosticStatus.OK, "the model runs"
         if host.trouble:
             level, message = DiagnosticStatus.WARN, f"{host.trouble}; the former one runs on"

@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.resources import weights_of
 
 if TYPE_CHECKING:
-    from panoptic_ros.models.options import DecodeOptions
     from panoptic_ros.pipeline import Pipeline
 
 
@@ -91,11 +90,19 @@ class Running:
 
     request: ModelRequest
     pipeline: Pipeline
-    own: DecodeOptions
+    own: Any
 
-    def options(self, settings: Settings) -> DecodeOptions:
+    def options(self, settings: Settings) -> Any:
         """The model's own thresholds but for those that the settings give."""
-        return dataclasses.replace(self.own, **settings.thresholds())
+        unused = self.unused(settings)
+        return dataclasses.replace(
+            self.own, **{name: value for name, value in settings.thresholds().items() if name not in unused}
+        )
+
+    def unused(self, settings: Settings) -> tuple[str, ...]:
+        """The thresholds that the settings give and the model does not have."""
+        known = {field.name for field in dataclasses.fields(self.own)}
+        return tuple(name for name in settings.thresholds() if name not in known)
 
 
 @dataclass(frozen=True, slots=True)

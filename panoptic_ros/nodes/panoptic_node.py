@@ -339,6 +339,8 @@ class PanopticNode(LifecycleNode):
             self.get_logger().info(note)
         if not pipeline.trained:
             self.get_logger().warning(f"weights are untrained: {', '.join(pipeline.untrained)}")
+        if host.running is not None and (unused := host.running.unused(self.settings)):
+            self.get_logger().warning(f"{loaded.request} has no {', '.join(unused)}: given without effect")
         if self._worker is not None:
             self._worker.wake()
 

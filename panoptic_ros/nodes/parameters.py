@@ -98,7 +98,7 @@ class Settings(CameraTopics):
     batch: int = parameter(8, "The most waiting frames that go through the network at once.", low=1, high=64, live=True)
     score_threshold: float = parameter(
         -1.0,
-        "A detection needs at least this score (objectness × class probability); -1 is the model's own.",
+        "A detection needs at least this score; -1 is the model's own.",
         low=0.0,
         high=1.0,
         live=True,
@@ -156,7 +156,7 @@ class Settings(CameraTopics):
     )
 
     def thresholds(self) -> dict[str, Any]:
-        """Those of `DecodeOptions`, which may change at any time, that are given; the others are the model's own."""
+        """The decode options, which may change at any time, that are given; the others are the model's own."""
         return {
             field.name: value
             for field in dataclasses.fields(self)

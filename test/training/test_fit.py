@@ -270,9 +270,9 @@ def test_each_configuration_of_ours_can_be_read(name: str) -> None:
     if "cfg" in config.network:
         model = replace(model, network=replace(model.network, cfg="darknet53_yolov3", taps=None))
     with torch.device("meta"):
-        parts = dict(build_model(model).named_children())
-    assert set(config.frozen) <= parts.keys()
-    assert all(side % 32 == 0 for side in config.augmentation.affine.crop)
+        network = build_model(model)
+    assert set(config.frozen) <= dict(network.named_modules()).keys()
+    assert all(side % network.input_multiple == 0 for side in config.augmentation.affine.crop)
 
 
 def test_weights_without_a_configuration_are_no_model(tmp_path: Path) -> None:

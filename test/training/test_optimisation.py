@@ -59,6 +59,15 @@ def test_decay_spares_biases_norms_and_what_is_frozen() -> None:
         make_optimizer(OptimizerOptions(), module)
 
 
+def test_steps_fall_after_each_of_their_epochs() -> None:
+    """JSIS-Net's schedule: 19 epochs, halved after 7 and 13; of any number of steps an epoch."""
+    options = ScheduleOptions("steps", milestones=(7, 13), decay=0.5)
+    for steps_of_epoch in (1, 7, 93):
+        at = factor(options, 19 * steps_of_epoch, 19)
+        found = [at(step) for step in range(19 * steps_of_epoch)]
+        assert found == [1.0 if e < 7 else 0.5 if e < 13 else 0.25 for e in range(19) for _ in range(steps_of_epoch)]
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_optimisers_are_torchs(kind: str, expected: type) -> None:
     assert type(make_optimizer(OptimizerOptions(kind), nn.Conv2d(1, 1, 1))) is expected  # type: ignore[arg-type]
@@ -123,6 +132,10 @@ def test_the_semantic_head_alone_is_read_inside_the_letterbox() -> None:
         (lambda: OptimizerOptions(weight_decay=-1.0), "weight_decay must not be negative"),
         (lambda: ScheduleOptions(power=math.inf), "power must be positive"),
         (lambda: ScheduleOptions(warmup_steps=-1), "warmup_steps must not be negative"),
+        (lambda: ScheduleOptions("steps"), "'steps' needs them"),
+        (lambda: ScheduleOptions(milestones=(3,)), "milestones are of 'steps'"),
+        (lambda: ScheduleOptions("steps", milestones=(3, 3)), "milestones must be positive and rising"),
+        (lambda: ScheduleOptions("steps", milestones=(3,), decay=1.0), "decay must be in"),
     ],
 )
 def test_values_out_of_range_are_refused(make: object, said: str) -> None:

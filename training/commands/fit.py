@@ -88,6 +88,8 @@ def _train(config: TrainingConfig, options: RunOptions) -> None:
     from panoptic_training.fit.run import Run
 
     run = Run(config, options, _watch)
+    if run.report is not None:
+        say(str(run.report))
     try:
         run()
     finally:

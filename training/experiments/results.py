@@ -17,8 +17,10 @@ from panoptic_training.fit.result import RESULT, TrainingResult
 
 RESULTS = "results.json"
 SECONDS, PARAMETERS, STEPS, BEST = "seconds", "parameters", "steps", "best"
-LOSSES = ("loss", "semantic", "instance", "box", "objectness", "class")
-"""Measures of validation of which less is more."""
+QUALITIES = frozenset({BEST, "semantic_iou", "instance_iou", "mask_ap", "mask_ap50", "box_ap"}) | {
+    f"{what}{group}" for what in ("pq", "sq", "rq") for group in ("", "_things", "_stuff")
+}
+"""Measures of which more is more; what else validation logs are a system's losses."""
 
 Values = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Measures by their names, of each seed of each run."""
@@ -63,7 +65,7 @@ def save(values: Values, path: Path) -> None:
 
 def lower_is_better(measure: str) -> bool:
     """Whether less of a measure is more."""
-    return measure in (SECONDS, PARAMETERS, STEPS, *LOSSES)
+    return measure not in QUALITIES
 
 
 @dataclass(frozen=True, slots=True)

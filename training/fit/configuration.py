@@ -83,8 +83,8 @@ class TrainingConfig:
     input_height, input_width:
         Of the network's input, in place of the model's; null for the model's.
     frozen:
-        Parts of the model (``detector``, ``semantic_head`` …) that do not learn: no gradient, and evaluation mode, so
-        that their batch norms keep their statistics.
+        Parts of the model (``detector``, ``semantic_head`` …) or of its parts (``backbone.body.layer1``) that do not
+        learn: no gradient, and evaluation mode, so that their batch norms keep their statistics.
     batch_norm:
         ``local``: statistics of each process's part of the batch; ``synchronised``: of the whole batch, on GPUs;
         ``frozen``: as they are, which makes a step independent of the number of processes.
@@ -181,7 +181,7 @@ class TrainingConfig:
 
 
 def load_training_config(name: str) -> TrainingConfig:
-    """Read a training by its name (``yolo_panoptic_cityscapes``) or from a path.
+    """Read a training by its name in ``config/training`` or from a path.
 
     Raises
     ------

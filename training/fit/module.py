@@ -26,7 +26,8 @@ from panoptic_training.fit.measures import Measures, semantic_segmentation
 from panoptic_training.fit.optimisation import factor, make_optimizer
 
 SEMANTIC_OUTPUT = "semantic_logits"
-"""What a system calls the logits of its semantic head, if it has one: (B, C, h, w), of the whole input."""
+"""What a system calls the logits of its semantic head, if it has one: (B, P, h, w), of the whole input.  A head that
+does not know all classes is not measured alone: the classes of the whole system's segments are."""
 
 SEGMENTATIONS = "segmentations"
 """Under which name a validation step returns the `PanopticSegmentation` of each frame."""
@@ -75,10 +76,11 @@ class PanopticTraining(pl.LightningModule):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._measures: Measures | None = None
         self._measured: dict[str, float] = {}
-        parts = dict(model.named_children())
+        parts = dict(model.named_modules())
         for name in config.frozen:
             if name not in parts:
-                raise ValueError(f"frozen: {name!r} is no part of the model; it has {', '.join(parts)}")
+                children = ", ".join(child for child, _ in model.named_children())
+                raise ValueError(f"frozen: {name!r} is no part of the model; it has {children}")
             parts[name].requires_grad_(False)
 
     @property
@@ -112,7 +114,7 @@ class PanopticTraining(pl.LightningModule):
         # Not Lightning's estimate, which makes the loader before the state of a resumed one is there to be given to it.
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         steps = self.config.epochs * math.ceil(data.batches_per_epoch() / self.config.accumulate)
-        schedule = LambdaLR(optimizer, factor(self.config.schedule, steps))
+        schedule = LambdaLR(optimizer, factor(self.config.schedule, steps, self.config.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -170,7 +172,9 @@ class PanopticTraining(pl.LightningModule):
             self.log(f"{VAL}{name}", value, batch_size=len(batch), sync_dist=True)
         letterboxes = [frame.letterbox for frame in batch.frames]
         segmentations = self.model.decode(outputs, letterboxes, self._model_config.decode)
-        logits: Iterable[Tensor | None] = outputs.get(SEMANTIC_OUTPUT, [None] * len(batch))
+        logits: Iterable[Tensor | None] = [None] * len(batch)
+        if self.model.semantic_classes in (None, tuple(range(len(self.model.labels)))):
+            logits = outputs.get(SEMANTIC_OUTPUT, logits)
         for name, frame, panoptic, plane in zip(batch.targets.names, batch.frames, segmentations, logits, strict=True):
             if not frame.counted:
                 continue

@@ -1,10 +1,14 @@
-"""Optimisers and schedules of the learning rate (`yolo_panoptic` thesis, 3.2.1 and 3.3)."""
+"""Optimisers and schedules of the learning rate.
+
+"The thesis" is Diaz-Zapata 2020 (hal-02884735), sections 3.2.1 and 3.3.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -56,9 +60,12 @@ class ScheduleOptions:
     ----------
     kind:
         ``poly``, (1 - t/T)^power (equation 3.2, which misprints the exponent's place); ``cosine``, half a period from
-        1 to 0 (Loshchilov and Hutter 2017, without restarts); or ``constant``.
+        1 to 0 (Loshchilov and Hutter 2017, without restarts); ``steps``, times `decay` after each of the `milestones`;
+        or ``constant``.
     power:
         Of ``poly``, positive.
+    milestones, decay:
+        Of ``steps``: the epochs after which the rate falls, rising, and to which share of itself, in (0, 1).
     warmup_steps:
         For so many steps the rate rises evenly to what the schedule says.
 
@@ -68,35 +75,47 @@ class ScheduleOptions:
         If a value is out of its range.
     """
 
-    kind: Literal["poly", "cosine", "constant"] = "poly"
+    kind: Literal["poly", "cosine", "steps", "constant"] = "poly"
     power: float = 0.9
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.5
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.power < math.inf:
             raise ValueError(f"power must be positive, got {self.power}")
+        if (self.kind == "steps") != bool(self.milestones):
+            raise ValueError(f"milestones are of 'steps', and 'steps' needs them: kind is {self.kind!r}")
+        if any(later <= earlier for earlier, later in pairwise((0, *self.milestones))):
+            raise ValueError(f"milestones must be positive and rising, got {list(self.milestones)}")
+        if not 0.0 < self.decay < 1.0:
+            raise ValueError(f"decay must be in (0, 1), got {self.decay}")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative, got {self.warmup_steps}")
 
 
-def factor(options: ScheduleOptions, steps: int) -> Callable[[int], float]:
+def factor(options: ScheduleOptions, steps: int, epochs: int = 1) -> Callable[[int], float]:
     """The learning rate's factor as a function of the step, from 0 on.
 
     Parameters
     ----------
     steps:
         T, how many there are.
+    epochs:
+        How many epochs they make.
     """
     shapes: dict[str, Callable[[float], float]] = {
         "poly": lambda share: (1.0 - share) ** options.power,
         "cosine": lambda share: 0.5 * (1.0 + math.cos(math.pi * share)),
+        "steps": lambda share: 1.0,
         "constant": lambda share: 1.0,
     }
     shape = shapes[options.kind]
 
     def at(step: int) -> float:
         warm = min(1.0, (step + 1) / (options.warmup_steps + 1))
-        return warm * shape(min(1.0, step / max(1, steps)))
+        past = sum(step * epochs >= milestone * steps for milestone in options.milestones)
+        return warm * shape(min(1.0, step / max(1, steps))) * options.decay**past
 
     return at
 

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from panoptic_ros.configuration import ConfigurationError, beside, from_mapping
 from panoptic_ros.models import build_model
-from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.model import PanopticModel, WeightsReport
 from panoptic_training.data.module import Loading, PanopticData, Watch
 from panoptic_training.data.survey import class_weights
 from panoptic_training.fit.averaging import ExponentialAverage
@@ -26,14 +26,10 @@ from panoptic_training.fit.module import PanopticTraining
 from panoptic_training.fit.pictures import Pictures
 from panoptic_training.fit.result import RESULT, TrainingResult
 from panoptic_training.fit.start import StartOptions, load_start
-from panoptic_training.losses import LOSSES
+from panoptic_training.losses import find_loss
 
 PART_PROCESSES = "ddp_find_unused_parameters_true"
 """A process whose part of a batch shows no instance leaves the instance head without a gradient."""
-
-
-BACKBONE = "detector"
-"""The part that gives all others their features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,8 @@ class Run:
     def __init__(self, config: TrainingConfig, options: RunOptions, watch: Watch) -> None:
         self.options = options
         self.config = config = _adapted(config, options)
+        self.report: WeightsReport | None = None
+        """What was taken of another program's weights."""
         self._checkpoint = options.folder / f"{LAST}{SUFFIX}"
         if options.resume:
             check_resumed(self._checkpoint, config)
@@ -122,7 +120,7 @@ class Run:
         self.cost = Cost()
         self.trainer = self._make_trainer()
         self.data.look(first=self.trainer.local_rank == 0)
-        loss_class, _ = LOSSES[self.model_config.system]
+        loss_class, _ = find_loss(self.model_config.system, self.config.model)
         self.training = PanopticTraining(
             self.model, loss_class(self.model, self._loss_options()), config, self.model_config, options.folder
         )
@@ -165,20 +163,26 @@ class Run:
 
     def _build_model(self, start: StartOptions) -> PanopticModel:
         """The system, with the weights that training starts from."""
-        if self.model_config.system not in LOSSES:
-            raise ConfigurationError(
-                f"{self.config.model}: nothing trains system {self.model_config.system!r}; expected one of "
-                f"{', '.join(sorted(LOSSES))}"
-            )
+        find_loss(self.model_config.system, self.config.model)
         model = build_model(self.model_config)
         if not self.options.resume:
-            load_start(model, start)
-            if BACKBONE in model.untrained & set(self.config.frozen):
+            self.report = load_start(model, start)
+            if (name := self._random_and_frozen(model)) is not None:
                 raise ConfigurationError(
-                    f"frozen: {BACKBONE} has random weights, at least in part, of which nothing can be learned; name "
+                    f"frozen: {name} has random weights, at least in part, of which nothing can be learned; name "
                     "those of a trained one with --weights"
                 )
         return model
+
+    def _random_and_frozen(self, model: PanopticModel) -> str | None:
+        """What is to be frozen of the backbone, which gives all others their features, and has random weights in it."""
+        for name in self.config.frozen:
+            part = name.partition(".")[0]
+            if part == model.backbone_part and part in model.untrained:
+                random = (name,) if self.report is None else self.report.random
+                if any(one == name or one.startswith(f"{name}.") for one in random):
+                    return name
+        return None
 
     def _loss_options(self) -> Any:
         content: Mapping[str, Any] = self.config.loss
@@ -188,7 +192,8 @@ class Run:
                 raise ConfigurationError("class_weights: are given by loss.semantic.class_weights already")
             weights = list(class_weights(self.data.survey().pixels))
             content = {**content, "semantic": {**semantic, "class_weights": weights}}
-        return from_mapping(LOSSES[self.model_config.system][1], content, f"{self.config.model}: loss")
+        options = find_loss(self.model_config.system, self.config.model).options
+        return from_mapping(options, content, f"{self.config.model}: loss")
 
     def _check_crop(self) -> None:
         multiple, crop = self.model.input_multiple, self.config.augmentation.affine.crop

@@ -9,9 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from panoptic_ros.models.backbones.darknet import Darknet
-from panoptic_ros.models.backbones.darknet_weights import load_darknet_weights
-from panoptic_ros.models.model import PanopticModel
+from panoptic_ros.models.model import PanopticModel, WeightsReport
 from panoptic_ros.models.weights import UNTRAINED_KEY, WeightsError, label_names, load_weights
 from panoptic_ros.resources import WEIGHTS_SUFFIX
 
@@ -23,7 +21,8 @@ class StartOptions:
     Attributes
     ----------
     path:
-        ``.safetensors`` of the whole system, or Darknet ``.weights`` of its detector; empty for random weights.
+        ``.safetensors`` of the whole system, or another program's file that the system takes parts from; empty for
+        random weights.
     layers:
         Of Darknet's: the file holds so many layers only, as ``darknet53.conv.74`` holds 75, the backbone.
     classes:
@@ -55,8 +54,12 @@ class StartOptions:
                 raise ValueError(f"{name} must be positive, got {value}")
 
 
-def load_start(model: PanopticModel, options: StartOptions) -> None:
+def load_start(model: PanopticModel, options: StartOptions) -> WeightsReport | None:
     """Load what training starts from; ``model.untrained`` names the parts that are random after it, wholly or partly.
+
+    Returns
+    -------
+    What was taken of another program's file.
 
     Raises
     ------
@@ -67,31 +70,14 @@ def load_start(model: PanopticModel, options: StartOptions) -> None:
         if options.layers is not None or options.classes is not None or options.parts:
             what = "parts" if options.parts else "layers and classes"
             raise WeightsError(f"weights: {what} are given, but no file; name it with --weights")
-        return
+        return None
     path = Path(options.path).expanduser()
     if options.parts:
         _load_parts(model, path, options.parts)
-        return
-    if options.layers is None and options.classes is None:
-        load_weights(model, path)
-        return
-    detector = getattr(model, "detector", None)
-    if path.suffix == ".safetensors" or not isinstance(detector, Darknet):
-        raise WeightsError(f"{path}: layers and classes are told of Darknet weights, for a Darknet detector")
-    try:
-        if options.layers is not None:
-            load_darknet_weights(detector, path, cutoff=options.layers)
-            return
-        assert options.classes is not None
-        other = Darknet(detector.config.with_classes(options.classes), taps=detector.taps)
-        load_darknet_weights(other, path)
-    except (ValueError, OSError) as error:
-        raise WeightsError(str(error)) from error
-    mine = detector.state_dict()
-    with torch.no_grad():
-        for name, tensor in other.state_dict().items():
-            if mine[name].shape == tensor.shape:
-                mine[name].copy_(tensor)
+        return None
+    if (options.layers, options.classes) != (None, None) and path.suffix == WEIGHTS_SUFFIX:
+        raise WeightsError(f"{path}: layers and classes are told of Darknet weights, not of a whole system's")
+    return load_weights(model, path, options.layers, options.classes)
 
 
 def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...]) -> None:

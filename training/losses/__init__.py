@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from panoptic_ros.configuration import ConfigurationError
+from panoptic_ros.registry import Registry, RegistryError
+from panoptic_training.losses.system import SystemLoss
 
-from torch import nn
+__all__ = ["LOSSES", "SystemLoss", "find_loss"]
 
-from panoptic_training.losses.yolo_panoptic import YoloPanopticLoss, YoloPanopticLossOptions
+LOSSES: Registry[SystemLoss] = Registry(
+    "panoptic_ros.losses",
+    {
+        "jsis_net": "panoptic_training.losses.jsis_net:LOSS",
+        "panoptic_fpn": "panoptic_training.losses.panoptic_fpn:LOSS",
+        "yolo_panoptic": "panoptic_training.losses.yolo_panoptic:LOSS",
+    },
+    SystemLoss,
+)
+"""Each system's loss: ours, and those of other packages (entry points of the group ``panoptic_ros.losses``)."""
 
-LOSSES: Mapping[str, tuple[Callable[[Any, Any], nn.Module], type]] = {
-    "yolo_panoptic": (YoloPanopticLoss, YoloPanopticLossOptions),
-}
-"""Each system's loss, made of a model and options, and the dataclass of its options.
 
-A loss takes images (B, 3, H, W) float32 RGB in [0, 1] and their `Targets`, runs the model itself and returns scalars by
-name: its terms, unweighted, and ``loss``, their weighted sum.  Its ``evaluate`` returns beside them what the model's
-own forward gives, from the same run of the model.
-"""
+def find_loss(system: str, where: str) -> SystemLoss:
+    """The loss of a system.
+
+    Parameters
+    ----------
+    where:
+        Where the system was named, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or that of another package is broken.
+    """
+    try:
+        return LOSSES[system]
+    except KeyError:
+        raise ConfigurationError(
+            f"{where}: nothing trains system {system!r}; expected one of {', '.join(sorted(LOSSES))}"
+        ) from None
+    except RegistryError as error:
+        raise ConfigurationError(f"{where}: {error}") from error

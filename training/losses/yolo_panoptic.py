@@ -34,6 +34,7 @@ from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
 from panoptic_ros.models.yolo_panoptic import YoloPanoptic, YoloPanopticMaps
 from panoptic_training.losses.instances import InstanceLoss, InstanceLossOptions
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
+from panoptic_training.losses.system import SystemLoss
 from panoptic_training.losses.yolov3 import YoloV3Loss, YoloV3LossOptions
 from panoptic_training.targets import Targets
 
@@ -196,3 +197,6 @@ class YoloPanopticLoss(nn.Module):
             label = self.model.labels.labels[int(classes[self.detector_classes[classes].argmin()])]
             raise ValueError(f"{name}: has an instance of {label.name!r}, which is stuff; expected things only")
         return found
+
+
+LOSS = SystemLoss(YoloPanopticLoss, YoloPanopticLossOptions)
