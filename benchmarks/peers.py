@@ -147,7 +147,7 @@ def eomt(size: int, device: torch.device) -> tuple[Peer, float]:
     )
     network = EomtForUniversalSegmentation(config)
     network.attn_mask_probs.zero_()
-    processor = EomtImageProcessor(size={"height": size, "width": size}, do_pad=False)
+    processor = EomtImageProcessor(size={"shortest_edge": size, "longest_edge": size})
 
     def finish(outputs: object, shape: tuple[int, int]) -> list[dict]:
         return processor.post_process_panoptic_segmentation(outputs, [shape], 0.0, stuff_classes=list(range(11)))
