@@ -57,6 +57,7 @@ def test_panoptic_fpn_finds_what_torchvisions_mask_rcnn_finds() -> None:
             weights_backbone=None,
             num_classes=1 + THINGS,
             rpn_post_nms_top_n_test=40,
+            box_detections_per_img=10,
             box_score_thresh=0.1,
         )
     )
