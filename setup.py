@@ -25,6 +25,7 @@ TRAIN = [
     "trimesh",
 ]
 EVALUATION = ["pycocotools"]
+SHIPPED = "yolo_panoptic_small_synthetic"
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -36,6 +37,8 @@ def share_files() -> list[tuple[str, list[str]]]:
         for folder, _, names in sorted(os.walk(top)):
             if names and not folder.endswith("__pycache__"):
                 files.append((f"{SHARE}/{folder}", [f"{folder}/{name}" for name in sorted(names)]))
+    # Other weights in that folder are for research only.
+    files.append((f"{SHARE}/weights", [f"weights/{SHIPPED}.safetensors", "weights/README.md"]))
     return files
 
 

@@ -47,8 +47,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--drive", type=Path, help="play a drive of panoptic-train synthesize instead of making one")
     parser.add_argument("--video", type=Path, help="play a video, a bag or a folder of images instead of a drive")
     parser.add_argument("--frames", type=int, default=60, help="how many of the video's (default: %(default)s)")
-    parser.add_argument("--model", default="yolo_panoptic_small", help="the node's model (default: %(default)s)")
-    parser.add_argument("--weights", default="", help="the node's weights (default: random ones)")
+    parser.add_argument(
+        "--model", default="yolo_panoptic_small_synthetic", help="the node's model (default: %(default)s)"
+    )
+    parser.add_argument("--weights", default="", help="the node's weights (default: the model's)")
     parser.add_argument(
         "--confusion", default="", help="confusion.json that an evaluation of the weights wrote, for the grid's classes"
     )

@@ -27,7 +27,7 @@ SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 def benchmark(
     model: Annotated[
         str, typer.Option(help="A name in config/models, a path, or exported .safetensors.")
-    ] = "yolo_panoptic_small",
+    ] = "yolo_panoptic_small_synthetic",
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[

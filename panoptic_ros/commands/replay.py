@@ -81,7 +81,7 @@ def replay(
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The bag to make.")],
     model: Annotated[
         str, typer.Option(help="A name in config/models, a path, or exported .safetensors, .onnx or .xml.")
-    ] = "yolo_panoptic_small",
+    ] = "yolo_panoptic_small_synthetic",
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",

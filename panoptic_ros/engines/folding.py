@@ -15,7 +15,7 @@ def fold_batch_norms(model: PanopticModel) -> int:
     """Fold every batch norm of `forward` into its convolution, in place.
 
     A batch norm is folded if it follows its convolution in their parent and is given its output, as one run of the
-    system on the least input shows.  Its place is taken by `nn.Identity`.  What `decode` runs stays as it is, so that
+    system on a small input shows.  Its place is taken by `nn.Identity`.  What `decode` runs stays as it is, so that
     its weights fit a system that is built anew (`build_exported`).
 
     Parameters
@@ -56,7 +56,7 @@ def _pairs(model: PanopticModel) -> list[tuple[nn.Module, str, str]]:
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
     ]
     first = next(iter(model.parameters()))
-    side = model.input_multiple
+    side = 2 * model.input_multiple  # a group norm refuses a map of one cell
     try:
         with torch.inference_mode():
             model(torch.zeros((1, 3, side, side), device=first.device, dtype=first.dtype))

@@ -74,7 +74,7 @@ class Settings(CameraTopics):
 
     autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     model: str = parameter(
-        "yolo_panoptic_small",
+        "yolo_panoptic_small_synthetic",
         "A name that `panoptic-ros info` lists, the path of such a file, or exported .safetensors, .onnx or .xml.",
         live=True,
     )

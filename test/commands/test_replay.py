@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(run: Run, pipeline: FakePipeline
 
     different = run(folder, out, "--model", "other")
     assert different.exit_code == 1
-    assert "--model was yolo_panoptic_small, is other" in different.stderr
+    assert "--model was yolo_panoptic_small_synthetic, is other" in different.stderr
 
     pipeline.calls = 0
     result = run(folder, out)
@@ -297,7 +297,7 @@ def test_precision_and_threads_reach_the_pipeline(
     loaded: list[tuple[Any, ...]] = []
     monkeypatch.setattr(replay, "_load", lambda *given: loaded.append(given) or pipeline)
     assert run(folder, tmp_path / "out.mcap", "--precision", "bf16", "--threads", 1, "--device", "cpu").exit_code == 0
-    assert loaded == [("yolo_panoptic_small", "", "cpu", "torch", "bf16", 1)]
+    assert loaded == [("yolo_panoptic_small_synthetic", "", "cpu", "torch", "bf16", 1)]
 
 
 def test_a_topic_without_messages_is_said_before_the_model_is_loaded(

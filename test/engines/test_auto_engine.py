@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -64,11 +66,16 @@ def network(weights: Path) -> Network:
 OPTIONS = RunOptions(torch.device("cpu"), "fp32")
 
 
+def fresh(network: Network) -> Network:
+    """A copy: an engine takes its network over, and torch's folds it."""
+    return dataclasses.replace(network, model=copy.deepcopy(network.model))
+
+
 def test_the_fastest_that_agrees_is_chosen_and_remembered(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    engine = auto.make(KINDS, network, OPTIONS)
+    engine = auto.make(KINDS, fresh(network), OPTIONS)
     assert engine.name == "quick"
     (record,) = tmp_path.glob("*auto_fp32_cpu*.json.json")
     (path,) = set(tmp_path.glob("*.json")) - {record}
@@ -87,11 +94,11 @@ def test_the_fastest_that_agrees_is_chosen_and_remembered(
     ):
         assert words in engine.notes[0]
     made = Changed.made
-    again = auto.make(KINDS, network, OPTIONS)
+    again = auto.make(KINDS, fresh(network), OPTIONS)
     assert (again.name, Changed.made) == ("quick", made + 1)  # nothing was measured
     assert "as measured earlier" in again.notes[0]
     monkeypatch.setattr(auto, "_surroundings", lambda _: {"torch": "next"})
-    anew = auto.make(KINDS, network, OPTIONS)
+    anew = auto.make(KINDS, fresh(network), OPTIONS)
     assert "measured now" in anew.notes[0]
     assert Changed.made > made + 2
 
@@ -99,8 +106,8 @@ def test_the_fastest_that_agrees_is_chosen_and_remembered(
 def test_what_no_longer_starts_gives_way(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     kinds = {"torch": kind(0.1), "quick": kind(0.0)}
-    assert auto.make(kinds, network, OPTIONS).name == "quick"
-    engine = auto.make({**kinds, "quick": kind(0.0, error="its library is gone")}, network, OPTIONS)
+    assert auto.make(kinds, fresh(network), OPTIONS).name == "quick"
+    engine = auto.make({**kinds, "quick": kind(0.0, error="its library is gone")}, fresh(network), OPTIONS)
     assert engine.name == "torch"
     assert "quick does not start any more: its library is gone" in engine.notes[0]
 

@@ -38,7 +38,10 @@ def test_the_configurations_that_come_with_it_build(name: str) -> None:
     ("text", "said"),
     [
         (BASE + "sistem: x", "unknown key 'sistem'"),
-        (BASE.replace("yolo_panoptic", "yolo"), "system: expected one of jsis_net, panoptic_fpn, yolo_panoptic, got 'yolo'"),
+        (
+            BASE.replace("yolo_panoptic", "yolo"),
+            "system: expected one of jsis_net, panoptic_fpn, yolo_panoptic, got 'yolo'",
+        ),
         (BASE + "network: {cgf: x}", "network: unknown key 'cgf'"),
         (BASE + "network: 3", "network: expected keys"),
         (BASE + "network: {instance_head: wide}", "instance_head: expected one of 'deep', 'shallow', got 'wide'"),

@@ -62,6 +62,7 @@ def test_each_system_takes_over_from_each_and_no_frame_fails(ros: Ros, models: d
         runs = len(node.log.find(models[system], "runs on"))
         assert ros.set(node, model=models[system]).successful
         while len(node.log.find(models[system], "runs on")) == runs:
+            assert not node.log.find(models[system], severity="error")
             frame()  # answered by the former one
         frame()
     assert [stamp_of(message) for message in results] == sent
