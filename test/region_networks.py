@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import torch
@@ -19,10 +21,8 @@ ROAD, BUILDING, SKY, PERSON, CAR = 7, 11, 23, 24, 26
 HEIGHT, WIDTH = 96, 128
 
 
-def small_panoptic_fpn(labels: LabelSet = CITYSCAPES) -> PanopticFpn:
-    """The same weights every time."""
-    torch.manual_seed(0)
-    config = PanopticFpnConfig(
+CONFIGS = {
+    "panoptic_fpn": PanopticFpnConfig(
         backbone="resnet18_half",
         channels=32,
         semantic_channels=32,
@@ -30,14 +30,8 @@ def small_panoptic_fpn(labels: LabelSet = CITYSCAPES) -> PanopticFpn:
         mask_channels=32,
         anchor_sizes=(12, 24, 48, 72, 96),
         proposals=60,
-    )
-    return PanopticFpn(labels, config)
-
-
-def small_jsis_net(labels: LabelSet = CITYSCAPES) -> JsisNet:
-    """The same weights every time."""
-    torch.manual_seed(0)
-    config = JsisNetConfig(
+    ),
+    "jsis_net": JsisNetConfig(
         backbone="resnet18_half",
         stride=16,
         semantic_channels=32,
@@ -49,15 +43,23 @@ def small_jsis_net(labels: LabelSet = CITYSCAPES) -> JsisNet:
         crop_size=8,
         mask_channels=32,
         mask_size=16,
-    )
-    return JsisNet(labels, config)
-
-
-NETWORKS = {"panoptic_fpn": small_panoptic_fpn, "jsis_net": small_jsis_net}
+    ),
+}
+NETWORKS = {"panoptic_fpn": PanopticFpn, "jsis_net": JsisNet}
 
 
 def small(system: str, labels: LabelSet = CITYSCAPES) -> RegionSystem:
-    return NETWORKS[system](labels)
+    """The same weights every time."""
+    torch.manual_seed(0)
+    return NETWORKS[system](labels, CONFIGS[system])
+
+
+def small_panoptic_fpn(labels: LabelSet = CITYSCAPES) -> PanopticFpn:
+    return cast("PanopticFpn", small("panoptic_fpn", labels))
+
+
+def small_jsis_net(labels: LabelSet = CITYSCAPES) -> JsisNet:
+    return cast("JsisNet", small("jsis_net", labels))
 
 
 def large_shapes() -> tuple[NDArray[np.uint8], Truth]:

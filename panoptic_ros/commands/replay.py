@@ -46,13 +46,14 @@ from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.recorded_grid import GridTopicsError, find_image_topics
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
-from panoptic_ros.resources import EXPORTED_SUFFIXES, WEIGHTS_SUFFIX
+from panoptic_ros.resources import EXPORTED_SUFFIXES, WEIGHTS_SUFFIX, weights_of
 from panoptic_ros.segmentation import PanopticSegmentation
 
 NODE = "/panoptic_node"
 """What the node is called unless told otherwise; its topics lie below."""
 
 DEFAULT_TOPICS = tuple(topic for topic in CAMERA_TOPICS if topic != "overlay")  # the same picture is in its JPEG
+OWN = "the model's own"
 BAD_FRAMES_SAID = 10
 PICTURE_QUALITY = 90  # JPEG
 
@@ -159,10 +160,10 @@ def replay(
         identity = {
             "IN": f"{source.resolve()} ({fingerprint(frames.files)})",
             "--model": _identity_of(model),
-            "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else "random",
-            "--engine": engine,
-            "--precision": precision,
-            "--decode": ",".join(f"{name}={value}" for name, value in sorted(thresholds.items())) or "the model's own",
+            "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else OWN,
+            "--engine": engine or OWN,
+            "--precision": precision or OWN,
+            "--decode": ",".join(f"{name}={value}" for name, value in sorted(thresholds.items())) or OWN,
             "--topics": ",".join(frames.topics),
             "--topics-out": ",".join(sorted(wanted)),
             "--rate": str(rate),
@@ -206,7 +207,7 @@ def replay(
 
 def _identity_of(model: str) -> str:
     """A model by its name, or by the file that holds its weights."""
-    path = Path(model).expanduser()
+    path = Path(weights_of(model, "") or model).expanduser()
     is_file = path.suffix in (WEIGHTS_SUFFIX, *EXPORTED_SUFFIXES) and path.is_file()
     return f"{model} ({fingerprint([path])})" if is_file else model
 

@@ -55,11 +55,9 @@ def _pairs(model: PanopticModel) -> list[tuple[nn.Module, str, str]]:
         for module in model.modules()
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))
     ]
-    first = next(iter(model.parameters()))
-    side = 2 * model.input_multiple  # a group norm refuses a map of one cell
     try:
         with torch.inference_mode():
-            model(torch.zeros((1, 3, side, side), device=first.device, dtype=first.dtype))
+            model(model.trial_input())
     finally:
         for hook in hooks:
             hook.remove()

@@ -153,14 +153,12 @@ def move_decode(model: PanopticModel, device: torch.device) -> None:
 
 
 def decode_state(model: PanopticModel) -> dict[str, Tensor]:
-    """The weights of the modules that `forward` does not run, so `decode` does; it is run once, on the least input."""
+    """The weights of the modules that `forward` does not run, so `decode` does; it is run once, on a small input."""
     ran: set[nn.Module] = set()
     hooks = [module.register_forward_pre_hook(lambda module, _: ran.add(module)) for module in model.modules()]
-    first = next(iter(model.parameters()))
-    side = model.input_multiple
     try:
         with torch.inference_mode():
-            model(torch.zeros((1, 3, side, side), device=first.device, dtype=first.dtype))
+            model(model.trial_input())
     finally:
         for hook in hooks:
             hook.remove()

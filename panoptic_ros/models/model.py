@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from panoptic_ros.labels import LabelSet
@@ -51,6 +52,12 @@ class PanopticModel(nn.Module, ABC):
         super().__init__()
         self.labels = labels
         self.untrained: frozenset[str] = frozenset()
+
+    def trial_input(self) -> Tensor:
+        """(1, 3, H, W) a small input to see what `forward` does, where the parameters are and of their type."""
+        first = next(iter(self.parameters()))
+        side = 2 * self.input_multiple  # with one, the coarsest map has one cell, of which norms make nothing
+        return torch.zeros((1, 3, side, side), device=first.device, dtype=first.dtype)
 
     @abstractmethod
     def forward(self, images: Tensor) -> dict[str, Tensor]:

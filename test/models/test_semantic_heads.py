@@ -180,7 +180,8 @@ def test_each_network_segments_a_frame_and_its_weights_come_back(semantic: str, 
 def test_onnx_runtime_agrees_with_each_network(semantic: str, tmp_path: Path) -> None:
     model = build(semantic=semantic)
     path = tmp_path / "model.onnx"
-    export_onnx(model, path, 64, 96)
+    network = YoloPanopticConfig(cfg="darknet53_yolov3_quarter", semantic=semantic)  # type: ignore[arg-type]
+    export_onnx(model, ModelConfig("yolo_panoptic", CITYSCAPES, 64, 96, network), path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     images = torch.rand((3, 3, 64, 96), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -8,18 +8,18 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from region_networks import NETWORKS, small
+from region_networks import CITYSCAPES, CONFIGS, NETWORKS, small
 
 from panoptic_ros.engines.export import export_onnx
 from panoptic_ros.letterbox import Letterbox
-from panoptic_ros.models import SYSTEMS
+from panoptic_ros.models import SYSTEMS, ModelConfig
 
 
 @pytest.mark.parametrize("system", sorted(NETWORKS))
 def test_onnx_runtime_agrees_with_torch(tmp_path: Path, system: str) -> None:
     model = small(system).eval()
     path = tmp_path / "model.onnx"
-    export_onnx(model, path, 64, 96)
+    export_onnx(model, ModelConfig(system, CITYSCAPES, 64, 96, CONFIGS[system]), path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == list(model.output_names)
     boxes = [Letterbox.fit(60, 90, 64, 96)]
