@@ -31,6 +31,7 @@ PARTS = (
     "interfaces",
     "resource",
     "scripts",
+    "weights",
     "package.xml",
     "setup.py",
     "setup.cfg",
@@ -67,6 +68,7 @@ INSTALLED = (
     "interfaces/vision_msgs/msg/LabelInfo.msg",
     "launch/panoptic.launch.py",
     "package.xml",
+    "weights/yolo_panoptic_small_synthetic.safetensors",
 )
 
 

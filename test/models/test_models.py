@@ -40,7 +40,7 @@ def test_the_configurations_that_come_with_it_build(name: str) -> None:
         (BASE + "sistem: x", "unknown key 'sistem'"),
         (
             BASE.replace("yolo_panoptic", "yolo"),
-            "system: expected one of jsis_net, panoptic_fpn, yolo_panoptic, got 'yolo'",
+            "expected one of jsis_net, panoptic_fpn, yolo_panoptic, got 'yolo'",
         ),
         (BASE + "network: {cgf: x}", "network: unknown key 'cgf'"),
         (BASE + "network: 3", "network: expected keys"),
