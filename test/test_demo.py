@@ -218,7 +218,7 @@ def test_the_grid_is_recorded_and_right(drive: Path, played: tuple[Path, str]) -
     assert states[0, 1] / states[:, 1].sum() > 0.98  # what it calls free is free
     assert occupied > 20
     assert near_occupied / occupied > 0.9  # what it calls occupied is so, but for the cells at the edges of things
-    assert "the lidar and the poses" in " ".join(said.split())
+    assert "The grid of the lidar, the poses and what the network says" in " ".join(said.split())
     assert cv2.imread(str(out / "grid.png")).shape == (832, 640 + 800 + 800, 3)
     assert cv2.VideoCapture(str(out / "grid.mp4")).read()[1].shape == (720, 960 + 720, 3)
 
