@@ -14,7 +14,7 @@ from panoptic_ros.models.panoptic_fpn import PanopticFpn
 from panoptic_training.losses.mask_rcnn import TERMS, MaskRcnnLossOptions
 from panoptic_training.losses.semantic import SemanticLossOptions
 from panoptic_training.losses.system import SystemLoss
-from panoptic_training.losses.two_branches import TwoBranchLoss
+from panoptic_training.losses.two_branches import TwoBranchLoss, check_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,7 @@ class PanopticFpnLossOptions:
     instance_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("semantic_weight", "instance_weight"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive (freeze a part to leave it out), got {getattr(self, name)}")
+        check_weights(self)
 
 
 class PanopticFpnLoss(TwoBranchLoss):

@@ -7,6 +7,7 @@ its terms out of ``model.untrained``: the decode leaves branches out that have l
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from itertools import chain
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.models.layers.region_system import INSTANCE_PARTS, SEMANTIC_PARTS, RegionSystem
-from panoptic_training.losses.mask_rcnn import TERMS, MaskRcnnLoss, MaskRcnnLossOptions
+from panoptic_training.losses.mask_rcnn import MaskRcnnLoss, MaskRcnnLossOptions
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
 from panoptic_training.targets import IGNORE, Targets
 
@@ -119,7 +120,7 @@ class TwoBranchLoss(nn.Module):
 
 def check_weights(options: object) -> None:
     """Raise ValueError for the first weight of some loss options (fields ``*_weight``) that is not positive."""
-    for name in (f"{term}_weight" for term in ("semantic", *TERMS)):
+    for name in (field.name for field in dataclasses.fields(options) if field.name.endswith("_weight")):  # type: ignore[arg-type]
         if not 0.0 < getattr(options, name) < float("inf"):
             raise ValueError(f"{name} must be positive (freeze a part to leave it out), got {getattr(options, name)}")
 
