@@ -53,7 +53,8 @@ def test_info_names_what_there_is() -> None:
     assert named["ROS"][0].startswith(("no", "yes", "humble", "jazzy", "kilted", "rolling"))
     models = {file.stem for file in (REPOSITORY / "config" / "models").glob("*.yaml")}
     labels = {file.stem for file in (REPOSITORY / "config" / "labels").glob("*.yaml")}
-    assert {model.split(":")[0] for model in named["model"]} == models
+    trained = {file.stem for file in (REPOSITORY / "weights").glob("*.safetensors")}
+    assert {model.split(":")[0] for model in named["model"]} == models | trained
     assert {one.split(":")[0] for one in named["labels"]} == labels
 
 
