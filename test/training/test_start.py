@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from trainings import write_model
 
@@ -105,6 +106,17 @@ def test_one_part_of_another_system_is_taken(model: YoloPanoptic, tmp_path: Path
         assert torch.equal(tensor, expected), name
     assert model.untrained == untrained - {"detector"}
     assert model.untrained >= {"semantic_head", "instance_head"}
+
+
+def test_weights_of_the_package_are_found_by_name() -> None:
+    shipped = Path(__file__).parents[2] / "weights" / "yolo_panoptic_small_synthetic.safetensors"
+    model = build_model(load_model_config("yolo_panoptic_small"))
+    load_start(model, StartOptions("yolo_panoptic_small_synthetic", parts=("detector",)))
+    tensors = load_file(shipped)
+    mine = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("detector.")}
+    assert mine
+    for name, tensor in mine.items():
+        assert torch.equal(tensor, tensors[name].to(tensor.dtype)), name
 
 
 @pytest.mark.parametrize(

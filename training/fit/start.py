@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from panoptic_ros.models.model import PanopticModel, WeightsReport
 from panoptic_ros.models.weights import UNTRAINED_KEY, WeightsError, label_names, load_weights
-from panoptic_ros.resources import WEIGHTS_SUFFIX
+from panoptic_ros.resources import WEIGHTS_SUFFIX, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class StartOptions:
     Attributes
     ----------
     path:
-        ``.safetensors`` of the whole system, or another program's file that the system takes parts from; empty for
-        random weights.
+        ``.safetensors`` of the whole system, the name of one that comes with the package, or another program's file
+        that the system takes parts from; empty for random weights.
     layers:
         Of Darknet's: the file holds so many layers only, as ``darknet53.conv.74`` holds 75, the backbone.
     classes:
@@ -71,7 +71,7 @@ def load_start(model: PanopticModel, options: StartOptions) -> WeightsReport | N
             what = "parts" if options.parts else "layers and classes"
             raise WeightsError(f"weights: {what} are given, but no file; name it with --weights")
         return None
-    path = Path(options.path).expanduser()
+    path = Path(weights_of(options.path, "") or options.path).expanduser()
     if options.parts:
         _load_parts(model, path, options.parts)
         return None
