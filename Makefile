@@ -1,9 +1,10 @@
 # Everything runs in .venv, which is made on demand: a target installs what it needs, once, and again when the
 # requirements, the pins or the message definitions change. PYTHON chooses the interpreter that .venv is made with,
-# SECONDS how long the drive of the demo is, BENCH which benchmarks are run (all without).
+# SECONDS how long the drive of the demo is, BENCH which benchmarks are run (all without), TESTERS how many processes test.
 PYTHON ?= python3
 SECONDS ?= 10
 BENCH ?=
+TESTERS ?= 2
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -28,7 +29,7 @@ demo: $(RUN) ## Make a drive, play it to the node, show what it publishes (SECON
 	$(PY) demo/run.py --seconds $(SECONDS)
 
 test: $(TEST) ## Run the tests
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 lint: $(LINT) ## Check format, style and types
 	$(PY) -m ruff format --check .

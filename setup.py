@@ -116,6 +116,7 @@ setup(
             "psutil",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "setuptools",
             "torchmetrics",
             "wheel",

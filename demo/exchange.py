@@ -74,7 +74,7 @@ class NodeProcess:
 
 def use_own_network(profile: Path, logs: str) -> None:
     """Keep this process and its children to this computer and a domain of their own, with our DDS profile."""
-    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 150)
+    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 50)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOG_DIR"] = logs
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):

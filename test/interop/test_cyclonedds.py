@@ -21,10 +21,10 @@ pytest.importorskip("cyclonedds", reason="needs CycloneDDS's Python package, the
 
 import cyclone
 import sensor_msgs.msg
-from node_harness import CAR, ROAD, TIMEOUT, FakeSource, Ros, picture, stamp_of
+from node_harness import CAR, ROAD, TIMEOUT, FakeSource, Ros, own_domain, picture, stamp_of
 from vision_msgs.msg import Detection2DArray
 
-DOMAIN = 101 + os.getpid() % 131
+DOMAIN = own_domain(__name__)
 IMAGES = {"panoptic": np.int32, "semantic": np.uint8, "instance_ids": np.uint16}
 """The node's topics of images and their numbers."""
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from node_harness import FakeSource, Ros
+from node_harness import FakeSource, Ros, own_domain
 
 
 @pytest.fixture(scope="module")
 def ros_module(request: pytest.FixtureRequest) -> Iterator[Ros]:
-    """One context per test file; the domain differs from file to file and from run to run."""
-    domain = 101 + (hash((request.module.__name__, os.getpid())) % 131)
-    ros = Ros(domain)
+    """One context per test file; the domain differs from file to file, from run to run and between processes."""
+    ros = Ros(own_domain(request.module.__name__))
     yield ros
     ros.close()
 

@@ -132,6 +132,13 @@ class NodeUnderTest(PanopticNode):
         return self.log
 
 
+def own_domain(module: str) -> int:
+    """A DDS domain for a test file: another one than before, and than those of pytest-xdist's other processes."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return 101 + process + processes * (hash((module, os.getpid())) % (131 // processes))
+
+
 class Ros:
     """A domain with a node that plays the rest of the robot, and the nodes under test.
 

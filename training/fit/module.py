@@ -189,7 +189,7 @@ class PanopticTraining(pl.LightningModule):
         """Log what was measured."""
         assert self._measures is not None
         for name, value in self._measures.result().items():
-            self.log(f"{VAL}{name}", value, prog_bar=name == "pq")
+            self.log(f"{VAL}{name}", value, prog_bar=name == "pq", sync_dist=True)  # alike in all processes
         self._measures = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
