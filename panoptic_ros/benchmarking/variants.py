@@ -19,6 +19,7 @@ from panoptic_ros.benchmarking.rounds import Spent, Stopwatch
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import decompress
 from panoptic_ros.engines import find_device
+from panoptic_ros.engines.folding import fold
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.pipeline import Pipeline
@@ -167,11 +168,13 @@ class Runner:
 def network_flops(model: str, size: tuple[int, int]) -> float:
     """Floating point operations of a network's `forward` for one frame, a multiplication and an addition being two.
 
-    Convolutions and matrix products count, as ``torch.utils.flop_counter`` counts them, and nothing else.
+    Convolutions and matrix products count, as ``torch.utils.flop_counter`` counts them, and nothing else.  The network
+    is folded, as engines run it.
     """
     config = load_model_config(model)
     with torch.device("meta"), torch.inference_mode():
-        network = build_model(config)
+        network = build_model(config).eval()
+        fold(network)
         with FlopCounterMode(display=False) as counter:
             network(torch.empty((1, 3, *size)))
     return float(counter.get_total_flops())

@@ -44,7 +44,7 @@ def quantize_onnx(
     inputs:
         What to calibrate with: (1, 3, H, W) each, as the network is given them.
     keep_float:
-        Modules that stay in float beside the last convolutions, ``pooling`` or ``detector.layers.3`` for instance.
+        Modules that stay in float beside the last convolutions, ``pyramid`` or ``detector.layers.3`` for instance.
     symmetric:
         Whether activations are signed bytes around zero, which is all that TensorRT takes.
 
