@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import logging
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,18 @@ def export_onnx(model: PanopticModel, config: ModelConfig, path: Path, half: boo
     level = log.level
     log.setLevel(logging.ERROR)  # it warns of every module that a graph has no counterpart of
     try:
-        program = torch.onnx.export(
-            _Outputs(network).eval(),
-            (example,),
-            input_names=[INPUT],
-            output_names=list(model.output_names),
-            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what torch itself calls and will have to change
+            program = torch.onnx.export(
+                _Outputs(network).eval(),
+                (example,),
+                input_names=[INPUT],
+                output_names=list(model.output_names),
+                dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
     finally:
         log.setLevel(level)
     if program is None:

@@ -220,11 +220,10 @@ def _named(names: Sequence[str], modules: Sequence[str], source: Path) -> set[st
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the tools print on their way."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # of all loggers: torch's own write where stderr was when they were made
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        root.setLevel(level)
+        logging.disable(disabled)

@@ -227,10 +227,15 @@ class YoloPanoptic(PanopticModel):
 
     def fold(self) -> None:
         """See `PanopticModel.fold`: what is around the Pyramid Pooling Module becomes one `FoldedPyramid`."""
-        if isinstance(self.pooling, PyramidPooling):
-            instance_features = self.instance_features if self.detects else None
-            self.pyramid = FoldedPyramid(self.fusion, self.pooling, self.semantic_head, instance_features)
-            self.fusion = self.pooling = self.semantic_head = self.instance_features = nn.Identity()
+        if self.pyramid is not None or not isinstance(self.pooling, PyramidPooling):
+            return
+        assert isinstance(self.fusion, FeatureFusion)
+        assert isinstance(self.semantic_head, SemanticHead)
+        instance_features = self.instance_features if self.detects else None
+        self.pyramid = FoldedPyramid(self.fusion, self.pooling, self.semantic_head, instance_features)
+        del self.fusion, self.pooling, self.semantic_head
+        if self.detects:
+            del self.instance_features
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.

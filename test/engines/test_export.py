@@ -20,6 +20,7 @@ from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.exported import build_exported, decode_state, open_exported
 from panoptic_ros.models.exported_file import read_metadata
 from panoptic_ros.models.weights import load_weights
+from panoptic_ros.pipeline import Pipeline
 
 
 def test_the_file_tells_all_that_is_needed_to_run_it(exported: Path, weights: Path) -> None:
@@ -107,6 +108,13 @@ def test_an_unsuitable_size_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 32, got 100x96"):
         export_onnx(model, config, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exported_file_keeps_its_size(exported: Path) -> None:
+    loaded = Pipeline.load(str(exported), device="cpu", size=(HEIGHT, WIDTH))
+    assert (loaded.config.input_height, loaded.config.input_width) == (HEIGHT, WIDTH)
+    with pytest.raises(ConfigurationError, match="was exported for 128x96, and cannot take 64x96"):
+        Pipeline.load(str(exported), device="cpu", size=(96, 64))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])

@@ -56,7 +56,8 @@ class FoldedPyramid(nn.Module):
         self.taps = nn.ModuleList(_taps(convolution, part) for part in (far, *parts))
         self.logits = nn.Sequential(*list(head)[2:])
         self.upsample = 1
-        self.reductions = self.grid_reductions = None
+        self.reductions: nn.ModuleList | None = None
+        self.grid_reductions: nn.ModuleList | None = None
         if instances is not None:
             self.upsample = instances.upsample
             maps = (slice(0, widened), slice(widened, 2 * widened), far)
@@ -168,7 +169,7 @@ def _spread(grids: Sequence[Tensor], taps: int, height: int, width: int) -> Tens
         bands.append(band.reshape(batch, taps * rows, width * channels))
         down.append(_shifted(height, rows, taps, grid))
     spread = torch.cat(down, dim=1) @ torch.cat(bands, dim=1)
-    return spread.reshape(len(spread), height, width, -1).permute(0, 3, 1, 2)
+    return spread.reshape(grids[0].shape[0], height, width, -1).permute(0, 3, 1, 2)
 
 
 def _shifted(length: int, size: int, taps: int, like: Tensor) -> Tensor:
