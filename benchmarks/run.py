@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -21,26 +20,23 @@ from pathlib import Path
 from timing import environment
 
 from panoptic_ros.files import written_whole
+from panoptic_ros.workers import wait_passively
 
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "pipeline_small": ("--model", "yolo_panoptic_small", "--rounds", "30"),
-    "pipeline_full": ("--model", "yolo_panoptic", "--size", "640x640", "--rounds", "5", "--warmup", "1"),
+BENCHMARKS: dict[str, tuple[str, tuple[object, ...]]] = {
+    "engines_small": ("engines", ("yolo_panoptic_small_synthetic", "640x384", 30)),
+    "engines_full": ("engines", ("yolo_panoptic", "640x640", 5)),
+    "peers": ("peers", (640, 3)),
+    "decode": ("decode", ()),
+    "drawing": ("drawing", ()),
+    "node_cost": ("node_cost", (4.0,)),
+    "panoptic_quality": ("panoptic_quality", ()),
+    "evaluation": ("evaluation", (200, 2000)),
+    "loader": ("loader", ()),
+    "grid": ("grid", ()),
+    "grid_accuracy": ("grid_accuracy", ()),
+    "grid_fusion": ("grid_fusion", ()),
 }
-"""What ``panoptic-ros benchmark`` is given."""
-
-BENCHMARKS: dict[str, tuple[object, ...]] = {
-    "peers": (640, 3),
-    "decode": (),
-    "drawing": (),
-    "node_cost": (4.0,),
-    "panoptic_quality": (),
-    "evaluation": (200, 2000),
-    "loader": (),
-    "grid": (),
-    "grid_accuracy": (),
-    "grid_fusion": (),
-}
-"""Modules here, and what their `main` is given."""
+"""Modules here, and what their `main` is given, by name."""
 
 OUT = Path("out/bench/benchmarks.json")
 
@@ -48,31 +44,22 @@ OUT = Path("out/bench/benchmarks.json")
 def run(name: str) -> dict[str, object]:
     """The figures of one benchmark, from a process of its own: one's threads and caches must not be another's."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_command if name in COMMANDS else _main, name).result()
+        return pool.submit(_main, name).result()
 
 
 def _main(name: str) -> dict[str, object]:
-    figures: dict[str, object] = import_module(name).main(*BENCHMARKS[name])
-    return figures
-
-
-def _command(name: str) -> dict[str, object]:
-    from panoptic_ros.commands.main import app  # in the process that is measured alone
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "figures.json"
-        app(["benchmark", *COMMANDS[name], "--out", str(out)], standalone_mode=False)
-        figures: dict[str, object] = json.loads(out.read_text(encoding="utf-8"))
+    module, arguments = BENCHMARKS[name]
+    figures: dict[str, object] = import_module(module).main(*arguments)
     return figures
 
 
 def main(*names: str) -> dict[str, object]:
-    known = (*COMMANDS, *BENCHMARKS)
-    if unknown := sorted(set(names) - set(known)):
-        sys.exit(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
+    if unknown := sorted(set(names) - set(BENCHMARKS)):
+        sys.exit(f"{', '.join(unknown)}: expected some of {', '.join(BENCHMARKS)}")
+    wait_passively()  # as the commands and the nodes have it; the processes inherit it
     figures: dict[str, object] = {"environment": environment()}
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    for name in names or known:
+    for name in names or BENCHMARKS:
         started, load = time.monotonic(), os.getloadavg()[0]
         print(f"{name} (load {load:.1f})", flush=True)
         results = run(name)

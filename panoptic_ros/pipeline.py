@@ -125,7 +125,7 @@ class Pipeline:
         threads:
             CPU threads of the engine, and of torch and OpenCV in this process; 0 leaves them as they are.
         size:
-            Height and width of the network's input in place of the configuration's; not of an exported network.
+            Height and width of the network's input in place of the configuration's; an exported network keeps its own.
 
         Raises
         ------
@@ -142,8 +142,11 @@ class Pipeline:
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
         if size is not None:
-            if exported is not None:
-                raise ConfigurationError(f"{exported.path}: an exported network keeps its size; leave the size out")
+            if exported is not None and size != (config.input_height, config.input_width):
+                raise ConfigurationError(
+                    f"{exported.path}: was exported for {config.input_width}x{config.input_height}, and cannot take "
+                    f"{size[1]}x{size[0]}"
+                )
             config = replace(config, input_height=size[0], input_width=size[1])
         network = build_exported(exported) if exported is not None else build_model(config)
         report = None

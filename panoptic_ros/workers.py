@@ -1,4 +1,4 @@
-"""Work that is spread over processes and comes back in order."""
+"""Work that is spread over processes and comes back in order, and threads that leave the cores to others."""
 
 from __future__ import annotations
 
@@ -43,6 +43,15 @@ def check_stop() -> None:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def wait_passively() -> None:
+    """Let torch's threads sleep while they wait for each other; call it before torch is imported.
+
+    They otherwise spin, and where another process wants a core too, one frame in twenty then took ten times as long.
+    What the user has set (``OMP_WAIT_POLICY``) stays.  Processes that this one starts inherit it.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def ordered(start: Callable[[], Callable[[T], R]], parts: Iterable[T], workers: int) -> Iterator[R]:

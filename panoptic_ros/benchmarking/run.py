@@ -115,9 +115,6 @@ def run_benchmark(
         "panoptic_ros": __version__,
         "environment": {**before, "load_after": load()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "model": runners[0].variant.model,
-        "weights": runners[0].variant.weights,
-        "untrained": list(runners[0].pipeline.untrained),
         "frames": {"count": len(frames), "height": frames[0].shape[0], "width": frames[0].shape[1]},
         "rounds": rounds,
         "warmup": warmup,
@@ -162,6 +159,9 @@ def _variant_figures(runner: Runner, answers: Sequence[Round], first: Sequence[R
     cpu_gflops = None if on_gpu else variant.batch * flops / stages["network"]["cpu_median_ms"] * 1e-6
     return {
         "name": variant.name,
+        "model": variant.model,
+        "weights": variant.weights,
+        "untrained": list(runner.pipeline.untrained),
         "engine": variant.engine,
         "ran_on": runner.pipeline.engine_name,
         "precision": variant.precision,

@@ -22,8 +22,9 @@ NONE = "–"
 def print_benchmark(figures: dict[str, Any], console: Console) -> None:
     """Print what `run_benchmark` has measured."""
     frames, around, variants = figures["frames"], figures["environment"], figures["variants"]
+    models = dict.fromkeys((one["model"], one["weights"] or "its own or random weights") for one in variants)
     console.print(
-        f"{figures['model']}, {figures['weights'] or 'its own or random weights'}: {frames['count']} frames of "
+        f"{'; '.join(', '.join(model) for model in models)}: {frames['count']} frames of "
         f"{frames['width']}x{frames['height']}, {figures['rounds']} rounds; {around['cpu']}, "
         f"{around['usable_cores']} of {around['cores']} cores, {around['torch_threads']} threads of torch, "
         f"load {around['load']} before and {around['load_after']} after; device {figures['device']}",

@@ -19,6 +19,8 @@ from panoptic_ros.benchmarking.rounds import Spent, Stopwatch
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import decompress
 from panoptic_ros.engines import find_device
+from panoptic_ros.engines.folding import fold
+from panoptic_ros.labels import LabelSet
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -31,8 +33,8 @@ RESULT_STAGES = ("prepare", "network", "fuse")
 FIRST_RUNS = 2
 """Runs before anything is counted: engines plan and allocate in them, and a memory's peak is then reached."""
 
-Publish = Callable[[PanopticSegmentation, Frame, Frame], None]
-"""Publishes a value, with its frame and its overlay."""
+Publish = Callable[[LabelSet, PanopticSegmentation, Frame, Frame], None]
+"""Publishes a value, whose classes are those of a label set, with its frame and its overlay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Variant:
         Height and width of the network's input; None is the model's own.
     batch:
         Frames at once.
+    title:
+        What the model is called beside others; empty where it is the only one.
     """
 
     model: str
@@ -57,12 +61,14 @@ class Variant:
     threads: int
     size: tuple[int, int] | None
     batch: int
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """What tells it from others of its model."""
+        """What tells it from others."""
         height, width = self.input_size()
-        return f"{self.engine} {self.precision} {width}x{height}{f' batch {self.batch}' if self.batch > 1 else ''}"
+        parts = (self.title, self.engine, self.precision, f"{width}x{height}")
+        return " ".join(part for part in parts if part) + (f" batch {self.batch}" if self.batch > 1 else "")
 
     def input_size(self) -> tuple[int, int]:
         """Height and width of the network's input."""
@@ -154,7 +160,7 @@ class Runner:
         spent["draw"] = watch.lap()
         if publish is not None:
             for value, frame, overlay in zip(values, frames, overlays, strict=True):
-                publish(value, frame, overlay)
+                publish(self.pipeline.labels, value, frame, overlay)
             spent["publish"] = watch.lap()
         return Round(spent, sum(len(value.segments) for value in values), sum(len(value.things) for value in values))
 
@@ -162,11 +168,13 @@ class Runner:
 def network_flops(model: str, size: tuple[int, int]) -> float:
     """Floating point operations of a network's `forward` for one frame, a multiplication and an addition being two.
 
-    Convolutions and matrix products count, as ``torch.utils.flop_counter`` counts them, and nothing else.
+    Convolutions and matrix products count, as ``torch.utils.flop_counter`` counts them, and nothing else.  The network
+    is folded, as engines run it.
     """
     config = load_model_config(model)
     with torch.device("meta"), torch.inference_mode():
-        network = build_model(config)
+        network = build_model(config).eval()
+        fold(network)
         with FlopCounterMode(display=False) as counter:
             network(torch.empty((1, 3, *size)))
     return float(counter.get_total_flops())

@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from panoptic_ros.commands.sampling import NamedFrame, noise_frames, sample_frames
+from panoptic_ros.commands.sampling import NamedFrame, noise_frames, parse_size, sample_frames
 from panoptic_ros.commands.terminal import OUT, say, user_errors
 from panoptic_ros.evaluation.parity import Parity, compare_pipelines
 from panoptic_ros.files import written_whole
@@ -32,6 +32,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write: .onnx, or for OpenVINO .xml with a .bin.")],
     engine: Annotated[Format, typer.Option(help="What the file is for.")] = "onnx",
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the network's input; the model's own without.")] = "",
     half: Annotated[
         bool,
         typer.Option("--half", help="Half precision: computed in, for GPUs; by openvino only stored."),
@@ -77,7 +78,8 @@ def export(
         runner, for_gpu = COMPARED[engine], half and engine != "openvino"
         if not for_gpu:  # which need not be here
             ENGINES[runner].check(runner, RunOptions(find_device("cpu"), "fp32"), out)
-        reference = Pipeline.load(model, weights, device="cpu", engine="torch", threads=threads)
+        own_size = parse_size(size) if size else None
+        reference = Pipeline.load(model, weights, device="cpu", engine="torch", threads=threads, size=own_size)
         calibrating = (
             None if calibration is None else sample_frames(calibration, calibration_split, samples, reference.labels)
         )

@@ -15,6 +15,7 @@ from panoptic_ros.commands.evaluate_bag import evaluate_bag
 from panoptic_ros.commands.export import export
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
+from panoptic_ros.workers import wait_passively
 
 app = typer.Typer(
     help="Panoptic perception for robots, without ROS: camera frames in, panoptic segmentation out.",
@@ -52,4 +53,5 @@ def main() -> None:
 
     It ends with 0; 1 for an error of the user's, said in one line; 2 for arguments that are none; 130 after Ctrl-C.
     """
+    wait_passively()
     app()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import logging
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.engines.engine import EngineError
-from panoptic_ros.engines.folding import fold_batch_norms
+from panoptic_ros.engines.folding import fold
 from panoptic_ros.files import written_whole
 from panoptic_ros.models import ModelConfig
 from panoptic_ros.models.exported import INPUT, exported_metadata
@@ -59,9 +60,9 @@ def need_export() -> None:
 def export_onnx(model: PanopticModel, config: ModelConfig, path: Path, half: bool = False) -> None:
     """Write a system's `forward` as an ONNX model with a free batch size, checked by ONNX's own checker.
 
-    The file has one input ``images`` (batch, 3, H, W) and the outputs `PanopticModel.output_names`, all float32.  Batch
-    norms are folded and constants computed.  A node is named after the module that it is from (`layer_names`), and the
-    metadata holds all that is needed to run the file without another (`exported_metadata`).
+    The file has one input ``images`` (batch, 3, H, W) and the outputs `PanopticModel.output_names`, all float32.  The
+    system is folded (`folding.fold`) and constants are computed.  A node is named after the module that it is from
+    (`layer_names`), and the metadata holds all that is needed to run the file without another (`exported_metadata`).
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def export_onnx(model: PanopticModel, config: ModelConfig, path: Path, half: boo
         raise ValueError(f"the input's size must be a multiple of {model.input_multiple}, got {width}x{height}")
     metadata = exported_metadata(model, config, "fp16" if half else "fp32")
     network = copy.deepcopy(model).cpu().eval()
-    fold_batch_norms(network)
+    fold(network)
     if half:
         network.half()
     example = torch.zeros((2, 3, height, width))
@@ -97,16 +98,18 @@ def export_onnx(model: PanopticModel, config: ModelConfig, path: Path, half: boo
     level = log.level
     log.setLevel(logging.ERROR)  # it warns of every module that a graph has no counterpart of
     try:
-        program = torch.onnx.export(
-            _Outputs(network).eval(),
-            (example,),
-            input_names=[INPUT],
-            output_names=list(model.output_names),
-            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what torch itself calls and will have to change
+            program = torch.onnx.export(
+                _Outputs(network).eval(),
+                (example,),
+                input_names=[INPUT],
+                output_names=list(model.output_names),
+                dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
     finally:
         log.setLevel(level)
     if program is None:

@@ -1,4 +1,7 @@
-"""Batch norms folded into the convolutions before them, which changes nothing but rounding."""
+"""A network made ready to run: batch norms folded into the convolutions before them, and what a system folds itself.
+
+Nothing but rounding changes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,18 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from panoptic_ros.models.model import PanopticModel
+
+
+def fold(model: PanopticModel) -> None:
+    """Fold batch norms (`fold_batch_norms`) and then what the system knows of itself (`PanopticModel.fold`), in place.
+
+    Parameters
+    ----------
+    model:
+        In evaluation mode; it cannot learn afterwards.
+    """
+    fold_batch_norms(model)
+    model.fold()
 
 
 def fold_batch_norms(model: PanopticModel) -> int:

@@ -131,12 +131,14 @@ class OpenVinoEngine:
         check_size(images, self._height, self._width)
         request = self._request(len(images))
         try:
-            found = request.infer({INPUT: images.contiguous().numpy()}, share_inputs=True, share_outputs=True)
+            inputs = {INPUT: images.permute(0, 2, 3, 1).contiguous().numpy()}  # no copy of what `prepare` gives
+            found = request.infer(inputs, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             if "memory" in str(error).lower() and "alloc" in str(error).lower():
                 raise OutOfMemory(f"{self._target} has too little memory for {tuple(images.shape)}: {error}") from error
             raise
-        return {name: torch.from_numpy(found[name]) for name in self._names}
+        outputs = {name: torch.from_numpy(found[name]) for name in self._names}
+        return {name: each.permute(0, 3, 1, 2) if each.ndim == 4 else each for name, each in outputs.items()}
 
     def _request(self, batch: int) -> Any:
         """What runs a batch of this size; the size used longest ago gives way."""
@@ -146,6 +148,7 @@ class OpenVinoEngine:
                 del self._requests[next(iter(self._requests))]
             graph = self._graph.clone()
             graph.reshape({INPUT: [batch, 3, self._height, self._width]})
+            graph = _channels_last(self._openvino, graph)
             try:
                 compiled = self._core.compile_model(graph, self._target, self._properties)
             except RuntimeError as error:
@@ -155,6 +158,19 @@ class OpenVinoEngine:
             request = compiled.create_infer_request()
         self._requests[batch] = request
         return request
+
+
+def _channels_last(openvino: Any, graph: Any) -> Any:
+    """A graph that takes and gives its maps (B, H, W, C), as they lie in memory here, inside it and in torch."""
+    ends = openvino.preprocess.PrePostProcessor(graph)
+    layouts = openvino.Layout("NCHW"), openvino.Layout("NHWC")
+    ends.input().model().set_layout(layouts[0])
+    ends.input().tensor().set_layout(layouts[1])
+    for index, value in enumerate(graph.outputs):
+        if len(value.partial_shape) == 4:
+            ends.output(index).model().set_layout(layouts[0])
+            ends.output(index).tensor().set_layout(layouts[1])
+    return ends.build()
 
 
 def _device(options: RunOptions) -> str:

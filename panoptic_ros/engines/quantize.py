@@ -44,7 +44,7 @@ def quantize_onnx(
     inputs:
         What to calibrate with: (1, 3, H, W) each, as the network is given them.
     keep_float:
-        Modules that stay in float beside the last convolutions, ``pooling`` or ``detector.layers.3`` for instance.
+        Modules that stay in float beside the last convolutions, ``pyramid`` or ``detector.layers.3`` for instance.
     symmetric:
         Whether activations are signed bytes around zero, which is all that TensorRT takes.
 
@@ -220,11 +220,10 @@ def _named(names: Sequence[str], modules: Sequence[str], source: Path) -> set[st
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the tools print on their way."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # of all loggers: torch's own write where stderr was when they were made
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        root.setLevel(level)
+        logging.disable(disabled)

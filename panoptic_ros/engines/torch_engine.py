@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.engines.engine import FLOATS, EngineError, Network, OutOfMemory, RunOptions
-from panoptic_ros.engines.folding import fold_batch_norms
+from panoptic_ros.engines.folding import fold
 
 NAME = "torch"
 NAME_COMPILED = "torch_compile"
@@ -38,7 +38,7 @@ def make(name: str, network: Network, options: RunOptions) -> TorchEngine:
 
 
 class TorchEngine:
-    """Eager PyTorch, channels last, batch norms folded.
+    """Eager PyTorch, channels last, folded.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class TorchEngine:
         if self.device.type == "cpu" and self.precision == "bf16" and not has_native_bf16():
             self.notes = ("this CPU does not compute in bfloat16 itself: bf16 is slower than fp32 here",)
         self._dtype = FLOATS[options.precision]
-        fold_batch_norms(network.model)
+        fold(network.model)
         model = network.model.to(device=self.device, dtype=self._dtype)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -63,6 +63,12 @@ class PanopticModel(nn.Module, ABC):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0, 1] to the tensors named in `output_names`, batch first."""
 
+    def fold(self) -> None:
+        """Rewrite `forward`, in place, to run faster with the same answers; nothing where a system has no such way.
+
+        Batch norms have been folded before.  What `decode` runs keeps its weights.  Called again it does nothing.
+        """
+
     @abstractmethod
     def decode(
         self,

@@ -53,6 +53,7 @@ from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
 from panoptic_ros.models.backbones.darknet_format import DarknetFormat
+from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
@@ -193,6 +194,7 @@ class YoloPanoptic(PanopticModel):
         self.fusion, self.pooling, self.semantic_head = _semantic_network(
             config, [detector_config.out_channels[tap] for tap in taps], len(labels)
         )
+        self.pyramid: FoldedPyramid | None = None
         self.semantic_stride = self.fusion.stride // self.semantic_head.upsampling
         if self.detects:
             self.yolo = YoloDecoder(detector_config)
@@ -217,9 +219,23 @@ class YoloPanoptic(PanopticModel):
     def maps(self, images: Tensor) -> YoloPanopticMaps:
         """Run the network on (B, 3, H, W) RGB in [0, 1], without decoding boxes."""
         detections, taps = self.detector(images)
+        if self.pyramid is not None:
+            return YoloPanopticMaps(detections, *self.pyramid(taps))
         features = self.pooling(self.fusion(taps))
         instance_features = self.instance_features(features) if self.detects else None
         return YoloPanopticMaps(detections, self.semantic_head(features), instance_features)
+
+    def fold(self) -> None:
+        """See `PanopticModel.fold`: what is around the Pyramid Pooling Module becomes one `FoldedPyramid`."""
+        if self.pyramid is not None or not isinstance(self.pooling, PyramidPooling):
+            return
+        assert isinstance(self.fusion, FeatureFusion)
+        assert isinstance(self.semantic_head, SemanticHead)
+        instance_features = self.instance_features if self.detects else None
+        self.pyramid = FoldedPyramid(self.fusion, self.pooling, self.semantic_head, instance_features)
+        del self.fusion, self.pooling, self.semantic_head
+        if self.detects:
+            del self.instance_features
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.

@@ -36,19 +36,11 @@ NODE = "panoptic_benchmark"
 class Audience:
     """Publishes results to a listener, as a context: ids, instances and overlay, in their messages.
 
-    Parameters
-    ----------
-    labels:
-        What the class ids mean.
-
     Raises
     ------
     TimeoutError
         If the listener is not found.
     """
-
-    def __init__(self, labels: LabelSet) -> None:
-        self._labels = labels
 
     def __enter__(self) -> Audience:
         _use_own_network()
@@ -84,15 +76,21 @@ class Audience:
     ) -> None:
         self._close()
 
-    def publish(self, segmentation: PanopticSegmentation, frame: NDArray[np.uint8], overlay: NDArray[np.uint8]) -> None:
-        """Make a frame's messages and publish them."""
+    def publish(
+        self,
+        labels: LabelSet,
+        segmentation: PanopticSegmentation,
+        frame: NDArray[np.uint8],
+        overlay: NDArray[np.uint8],
+    ) -> None:
+        """Make a frame's messages and publish them; `labels` is what the class ids mean."""
         header = messages.make_header(self._types, self._node.get_clock().now().to_msg(), "camera")
         made = messages.result_messages(
             self._types,
             self._publishers,
             header,
             segmentation,
-            self._labels,
+            labels,
             overlay=lambda: overlay,
             info=None,
             on_misfit=lambda error: None,

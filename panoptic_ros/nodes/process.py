@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from panoptic_ros.nodes.parameter_files import unread_files
 from panoptic_ros.nodes.parameters import ParameterError
 from panoptic_ros.nodes.reports import Reports
+from panoptic_ros.workers import wait_passively
 
 _PERIOD = 0.1  # seconds between two looks at whether a signal came
 _PAUSE = 0.01  # seconds after a callback that failed, so that one that always does leaves time to the others
@@ -56,9 +57,7 @@ def run(name: str, make_node: Callable[[], ClosableNode], arguments: list[str] |
     status:
         Of the process: 0, or 1 where the node could not be made.
     """
-    # Before torch is imported.  Its threads otherwise spin while they wait for each other, and where another process
-    # wants a core too, one frame in twenty then took ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_passively()
     stop = threading.Event()
     # Our own handlers, and none of rclpy's: those invalidate the context at once, under the worker's feet.
     for number in (signal.SIGINT, signal.SIGTERM):

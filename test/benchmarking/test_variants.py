@@ -15,6 +15,7 @@ from panoptic_ros.benchmarking.frames import drawn_street
 from panoptic_ros.benchmarking.run import load_runners, run_benchmark
 from panoptic_ros.benchmarking.tables import print_benchmark
 from panoptic_ros.benchmarking.variants import RESULT_STAGES, STAGES, Runner, Variant, network_flops
+from panoptic_ros.engines.folding import fold
 from panoptic_ros.models import build_model, load_model_config
 
 MODEL = "yolo_panoptic_small"
@@ -27,7 +28,8 @@ def variant(**changes: object) -> Variant:
 
 
 def test_operations_are_those_of_the_convolutions_one_by_one() -> None:
-    network = build_model(load_model_config(MODEL))
+    network = build_model(load_model_config(MODEL)).eval()
+    fold(network)
     counted = 0
 
     def count(layer: nn.Conv2d, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -40,8 +42,8 @@ def test_operations_are_those_of_the_convolutions_one_by_one() -> None:
         layer.register_forward_hook(count)
     with torch.inference_mode():
         network(torch.rand((1, 3, 64, 96)))
-    # Pooling and scaling may be matrix products, which count too, and are little.
-    assert counted <= network_flops(MODEL, (64, 96)) <= 1.02 * counted
+    # Pooling and scaling are matrix products, which count too, and are little.
+    assert counted <= network_flops(MODEL, (64, 96)) <= 1.1 * counted
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,9 @@ def figures() -> dict[str, object]:
         frames,
         rounds=3,
         warmup=1,
-        publish=lambda value, frame, overlay: published.append((*value.ids.shape, *frame.shape, *overlay.shape)),
+        publish=lambda labels, value, frame, overlay: published.append(
+            (*value.ids.shape, *frame.shape, *overlay.shape)
+        ),
     )
     assert set(published) == {(96, 160, 96, 160, 3, 96, 160, 3)}
     assert len(published) == 4 * (1 + 2)
@@ -84,7 +88,7 @@ def test_figures_go_together(figures: dict[str, dict[str, object]]) -> None:
         assert np.isclose(each["share_of_peak"], each["gflops"] / told["peak"]["fp32"]["gflops"])
         assert np.isclose(each["frames_per_second"], each["batch"] * 1e3 / each["whole"]["median_ms"])
     assert told["frames"] == {"count": 2, "height": 96, "width": 160}
-    assert "detector" in told["untrained"]
+    assert all("detector" in each["untrained"] for each in (one, two))
 
 
 def test_tables_have_every_variant_and_fit_into_a_terminal(figures: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from panoptic_ros.commands import benchmark as command
 from panoptic_ros.commands.main import app
+from panoptic_ros.commands.sampling import parse_size
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -44,6 +45,30 @@ def test_every_combination_is_measured_and_what_cannot_be_is_said(tmp_path: Path
         assert said.count(one["name"]) >= 3
 
 
+@pytest.mark.usefixtures("no_ros")
+def test_models_go_side_by_side_whatever_their_label_sets(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    code, said = run(
+        *("--model", "yolo_panoptic_small", "--model", "yolo_panoptic_small_camvid", "--engine", "torch"),
+        *("--size", "64x64", "--device", "cpu", "--rounds", "2", "--warmup", "0", "--out", str(out)),
+    )
+    assert code == 0, said
+    one, two = json.loads(out.read_text())["variants"]
+    assert (one["name"], one["model"]) == ("yolo_panoptic_small torch fp32 64x64", "yolo_panoptic_small")
+    assert (two["name"], two["model"]) == ("yolo_panoptic_small_camvid torch fp32 64x64", "yolo_panoptic_small_camvid")
+    assert one["result_ratio_to_first"] == 1.0
+    assert one["gflop_per_frame"] > two["gflop_per_frame"] > 0.0  # which has no detector
+    assert "instance_head" in one["untrained"]
+    assert "instance_head" not in two["untrained"]
+    assert "yolo_panoptic_small, its own or random weights; yolo_panoptic_small_camvid, its own" in said
+
+
+def test_models_are_called_by_their_files_names_or_by_their_paths() -> None:
+    assert command._titles(["runs/a/int8.xml"]) == [""]
+    assert command._titles(["small", "runs/int8.xml"]) == ["small", "int8"]
+    assert command._titles(["a/int8.xml", "b/int8.xml"]) == ["a/int8.xml", "b/int8.xml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -53,6 +78,7 @@ def test_every_combination_is_measured_and_what_cannot_be_is_said(tmp_path: Path
         (["--engine", "abacus"], ["'abacus'", "torch"]),
         (["--frames", "/no/such/folder"], ["/no/such/folder", "no such file"]),
         (["--model", "nothing", "--engine", "torch"], ["nothing"]),
+        (["--model", "a,b", "--weights", "c.safetensors"], ["--weights c.safetensors", "there are 2"]),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], words: list[str]) -> None:
@@ -66,4 +92,4 @@ def test_bad_input_is_named(arguments: list[str], words: list[str]) -> None:
 def test_values_are_given_between_commas_or_repeated() -> None:
     assert command._values(["a, b", "c", "a"]) == ["a", "b", "c"]
     assert command._values(None) == []
-    assert command._size("640x384") == (384, 640)
+    assert parse_size("640x384") == (384, 640)

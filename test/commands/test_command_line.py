@@ -35,7 +35,8 @@ def test_the_help_needs_no_torch_and_no_ros(command: str, word: str) -> None:
         "from panoptic_ros.commands.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "assert not {'torch', 'rclpy'} & sys.modules.keys()"
+        "assert not {'torch', 'rclpy'} & sys.modules.keys()\n"
+        "import os; assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'  # and torch, imported later, will obey"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

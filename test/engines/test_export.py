@@ -15,11 +15,12 @@ from small_networks import HEIGHT, WIDTH
 
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.engines.export import export_onnx, layer_names
-from panoptic_ros.engines.folding import fold_batch_norms
+from panoptic_ros.engines.folding import fold, fold_batch_norms
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.exported import build_exported, decode_state, open_exported
 from panoptic_ros.models.exported_file import read_metadata
 from panoptic_ros.models.weights import load_weights
+from panoptic_ros.pipeline import Pipeline
 
 
 def test_the_file_tells_all_that_is_needed_to_run_it(exported: Path, weights: Path) -> None:
@@ -41,7 +42,7 @@ def test_the_file_tells_all_that_is_needed_to_run_it(exported: Path, weights: Pa
 def test_nodes_are_named_after_modules_and_tell_no_paths(exported: Path) -> None:
     names = layer_names(exported)
     assert len(names) == len(set(names))
-    assert {"detector.layers.0.convolution/Conv", "instance_features.reduce/Conv", "semantic_head.3/Conv"} <= set(names)
+    assert {"detector.layers.0.convolution/Conv", "pyramid.reductions.0/Conv", "pyramid.logits.1/Conv"} <= set(names)
     assert b"/panoptic_ros/models" not in exported.read_bytes()
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(str(exported)).graph.node}
 
@@ -88,6 +89,9 @@ def test_folding_changes_only_rounding(weights: Path) -> None:
     left = [one for one in folded.modules() if isinstance(one, torch.nn.BatchNorm2d)]
     assert set(left) <= head
     assert left
+    for _ in range(2):  # the second time there is nothing left to do
+        fold(folded)
+    assert folded.pyramid is not None
     images = torch.rand((2, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected, found = model(images), folded(images)
@@ -104,6 +108,13 @@ def test_an_unsuitable_size_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 32, got 100x96"):
         export_onnx(model, config, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exported_file_keeps_its_size(exported: Path) -> None:
+    loaded = Pipeline.load(str(exported), device="cpu", size=(HEIGHT, WIDTH))
+    assert (loaded.config.input_height, loaded.config.input_width) == (HEIGHT, WIDTH)
+    with pytest.raises(ConfigurationError, match="was exported for 128x96, and cannot take 64x96"):
+        Pipeline.load(str(exported), device="cpu", size=(96, 64))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])

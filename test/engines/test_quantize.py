@@ -21,8 +21,10 @@ LAST = {
     "detector.layers.10.convolution/Conv",
     "detector.layers.16.convolution/Conv",
     "detector.layers.22.convolution/Conv",
-    "instance_features.reduce/Conv",
-    "semantic_head.3/Conv",
+    "pyramid.reductions.0/Conv",
+    "pyramid.reductions.1/Conv",
+    "pyramid.reductions.2/Conv",
+    "pyramid.logits.1/Conv",
 }
 """The convolutions whose outputs are the network's, read off the cfg and the heads."""
 
@@ -48,9 +50,9 @@ def test_onnx_runtime_runs_what_it_has_quantised(
     exported: Path, reference: Pipeline, inputs: list[NDArray[np.float32]], tmp_path: Path
 ) -> None:
     path = tmp_path / "int8.onnx"
-    kept = quantize_onnx(exported, path, inputs, keep_float=["pooling"])
-    assert {name for name in kept if name.endswith("/Conv") and not name.startswith("pooling")} == LAST
-    assert any(name.startswith("pooling") for name in kept)
+    kept = quantize_onnx(exported, path, inputs, keep_float=["pyramid.branches"])
+    assert {name for name in kept if name.endswith("/Conv") and not name.startswith("pyramid.branches")} == LAST
+    assert any(name.startswith("pyramid.branches") for name in kept)
     graph = onnx.load(str(path)).graph
     quantised = {value for node in graph.node if node.op_type == "DequantizeLinear" for value in node.output}
     in_float = {node.name for node in graph.node if node.op_type == "Conv" and node.input[1] not in quantised}
@@ -77,7 +79,7 @@ def test_openvino_runs_what_nncf_has_quantised(
         if node.input_value(1).get_node().get_type_name() == "Constant"  # else bytes, converted and scaled
     }
     # OpenVINO calls a node that ends the graph as its output, and one whose bias is apart so.
-    renamed = {"semantic_head.3/Conv": "semantic_logits", "instance_features.reduce/Conv": "WithoutBiases"}
+    renamed = {"pyramid.logits.1/Conv": "semantic_logits", "pyramid.reductions.0/Conv": "WithoutBiases"}
     expected = {renamed.get(name, name) for name in LAST}
     assert {"WithoutBiases" if name.endswith("WithoutBiases") else name for name in in_float} == expected
     assert in_float <= set(kept)

@@ -27,9 +27,9 @@ def test_results_are_published_to_somebody_who_listens() -> None:
     ids = np.full((48, 64), 7000, dtype=np.int32)
     ids[10:20, 10:30] = 26001
     value = PanopticSegmentation.from_ids(ids, labels.thing_ids)
-    with audience.Audience(labels) as listened:
+    with audience.Audience() as listened:
         assert set(listened._publishers) == set(audience.TOPICS)
-        listened.publish(value, frame, OverlayPainter(labels)(frame, value))
+        listened.publish(labels, value, frame, OverlayPainter(labels)(frame, value))
         assert [each.get_subscription_count() for each in listened._publishers.values()] == [1, 1, 1]
         listener = listened._listener
     assert not listener.is_alive()

@@ -50,12 +50,12 @@ def _scaled(grid: Tensor, height: int, width: int) -> Tensor:
     its time, and of that of its gradient.
     """
     batch, channels, rows, columns = grid.shape
-    bands = _bilinear_weights(width, columns, grid) @ grid.permute(0, 2, 3, 1)
-    scaled = _bilinear_weights(height, rows, grid) @ bands.reshape(batch, rows, width * channels)
+    bands = bilinear_weights(width, columns, grid) @ grid.permute(0, 2, 3, 1)
+    scaled = bilinear_weights(height, rows, grid) @ bands.reshape(batch, rows, width * channels)
     return scaled.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _bilinear_weights(length: int, size: int, like: Tensor) -> Tensor:
+def bilinear_weights(length: int, size: int, like: Tensor) -> Tensor:
     """(length, size): row i interpolates linearly between cells at (i + 0.5)·size / length - 0.5, held at the ends."""
     place = (torch.arange(length, device=like.device)[:, None] + 0.5) * (size / length) - 0.5
     cell = torch.arange(size, device=like.device)
@@ -69,16 +69,16 @@ def pool_to_grids(features: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     They are written as matrix products, first over the rows for all grids at once, which reads the map only once.
     """
     batch, channels, height, width = features.shape
-    rows = torch.cat([_region_weights(height, size, features) for size in sizes])
+    rows = torch.cat([region_weights(height, size, features) for size in sizes])
     bands = rows @ features.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
     grids = []
     for size, band in zip(sizes, torch.split(bands, list(sizes), dim=1), strict=True):
-        columns = _region_weights(width, size, features)
+        columns = region_weights(width, size, features)
         grids.append((columns @ band.reshape(batch, size, width, channels)).permute(0, 3, 1, 2))
     return grids
 
 
-def _region_weights(length: int, size: int, like: Tensor) -> Tensor:
+def region_weights(length: int, size: int, like: Tensor) -> Tensor:
     """(size, length): row i averages the cells from floor(i·length / size) to ceil((i + 1)·length / size)."""
     region = torch.arange(size, device=like.device)[:, None]
     cell = torch.arange(length, device=like.device)
