@@ -21,10 +21,11 @@ from pathlib import Path
 from timing import environment
 
 from panoptic_ros.files import written_whole
+from panoptic_ros.resources import FULL_MODEL, SMALL_MODEL
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "pipeline_small": ("--model", "yolo_panoptic_small", "--rounds", "30"),
-    "pipeline_full": ("--model", "yolo_panoptic", "--size", "640x640", "--rounds", "5", "--warmup", "1"),
+    "pipeline_small": ("--model", SMALL_MODEL, "--rounds", "30"),
+    "pipeline_full": ("--model", FULL_MODEL, "--size", "640x640", "--rounds", "5", "--warmup", "1"),
 }
 """What ``panoptic-ros benchmark`` is given."""
 

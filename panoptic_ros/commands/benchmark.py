@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
 from panoptic_ros.files import written_whole
 from panoptic_ros.frames import SourceError
+from panoptic_ros.resources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmarking.variants import Publish
@@ -27,7 +28,7 @@ SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 def benchmark(
     model: Annotated[
         str, typer.Option(help="A name in config/models, a path, or exported .safetensors.")
-    ] = "yolo_panoptic_small_synthetic",
+    ] = DEFAULT_MODEL,
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[
