@@ -18,8 +18,9 @@ import cv2
 
 from panoptic_ros.benchmarking.frames import drawn_street
 from panoptic_ros.commands.main import app
+from panoptic_ros.resources import DEFAULT_MODEL
 
-MODEL, SIZE = "yolo_panoptic_small_synthetic", "640x384"
+SIZE = "640x384"
 FORMATS = {"openvino": ".xml", "onnx": ".onnx"}
 ENGINES = "torch,onnxruntime,openvino"
 SAMPLES = 32
@@ -27,7 +28,7 @@ SAMPLES = 32
 
 
 def main(
-    model: str = MODEL,
+    model: str = DEFAULT_MODEL,
     size: str = SIZE,
     rounds: int = 30,
     calibration: str = "",

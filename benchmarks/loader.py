@@ -24,6 +24,7 @@ from rich.table import Table
 from panoptic_ros.datasets.panoptic_png import bgr_of_ids
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.resources import FULL_MODEL, SMALL_MODEL
 from panoptic_ros.segmentation import PanopticSegmentation
 from panoptic_training.augmentation import Augmentation, AugmentationOptions
 from panoptic_training.augmentation.photometric import PhotometricOptions
@@ -93,7 +94,7 @@ def main(repeats: int = 12) -> dict[str, float]:
         reading = seconds(lambda number: source.dataset[number % FRAMES], repeats, time.process_time)
         batch = batch_of([samples[Draw(0, number, number % FRAMES)] for number in range(BATCH)])
 
-    config = load_model_config("yolo_panoptic" if on_gpu else "yolo_panoptic_small")
+    config = load_model_config(FULL_MODEL if on_gpu else SMALL_MODEL)
     model = build_model(config).train()
     loss_class, options = LOSSES[config.system]
     loss = loss_class(model, options())

@@ -34,10 +34,11 @@ from panoptic_ros import messages
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.nodes.outputs import CAMERA_TOPICS
+from panoptic_ros.resources import SMALL_MODEL
 from panoptic_ros.segmentation import PanopticSegmentation
 
 WIDTH, HEIGHT = 1280, 720
-NETWORK = "yolo_panoptic_small"
+NETWORK = SMALL_MODEL
 GOAL = 5.0  # ms for panoptic, instances and overlay together
 STEPS = ("", "panoptic", "instances", "overlay", "overlay/compressed", "instance_ids", "semantic", "confidence")
 """Each row listens to one topic more; the first to none."""

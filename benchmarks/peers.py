@@ -43,8 +43,9 @@ from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_weights import save_darknet_weights
 from panoptic_ros.models.layers.nms import select_detections
 from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.resources import FULL_MODEL, SMALL_MODEL
 
-MODELS = {"ours, small": "yolo_panoptic_small", "ours, full": "yolo_panoptic"}
+MODELS = {"ours, small": SMALL_MODEL, "ours, full": FULL_MODEL}
 CFG = "darknet53_yolov3"
 CLASSES, THINGS = 19, 8  # as Cityscapes has
 SCORE, OVERLAP = 0.3, 0.45

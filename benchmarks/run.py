@@ -20,11 +20,12 @@ from pathlib import Path
 from timing import environment
 
 from panoptic_ros.files import written_whole
+from panoptic_ros.resources import DEFAULT_MODEL, FULL_MODEL
 from panoptic_ros.workers import wait_passively
 
 BENCHMARKS: dict[str, tuple[str, tuple[object, ...]]] = {
-    "engines_small": ("engines", ("yolo_panoptic_small_synthetic", "640x384", 30)),
-    "engines_full": ("engines", ("yolo_panoptic", "640x640", 5)),
+    "engines_small": ("engines", (DEFAULT_MODEL, "640x384", 30)),
+    "engines_full": ("engines", (FULL_MODEL, "640x640", 5)),
     "peers": ("peers", (640, 3)),
     "decode": ("decode", ()),
     "drawing": ("drawing", ()),

@@ -4,7 +4,7 @@ The node runs in a process of its own, its camera and its audience in another.  
 published stays within two processing periods, memory stays flat, and every frame that arrived is published or counted
 with the reason why not.
 
-Run ``python benchmarks/soak.py [--seconds 120] [--model yolo_panoptic_small | delay:0.05] [--size 1280x720]``.  With
+Run ``python benchmarks/soak.py [--seconds 120] [--model NAME | delay:0.05] [--size 1280x720]``.  With
 ``delay:SECONDS`` the network is replaced by a wait, which leaves the machine to the node.  psutil comes with the test
 requirements.
 """
@@ -21,6 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 from traffic import NodeProcess, Peer, picture, use_own_network
+
+from panoptic_ros.resources import SMALL_MODEL
 
 TOPICS = ("panoptic", "instances", "overlay")
 OVERLOAD = 3.0  # frames of the camera for each that the node can process
@@ -116,7 +118,7 @@ def _settled(values: dict[str, float]) -> bool:
 def main(arguments: list[str] | None = None) -> dict[str, object]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0, help="(default: %(default)s)")
-    parser.add_argument("--model", default="yolo_panoptic_small", help="(default: %(default)s)")
+    parser.add_argument("--model", default=SMALL_MODEL, help="(default: %(default)s)")
     parser.add_argument("--size", default="1280x720", help="the camera's pixels (default: %(default)s)")
     parser.add_argument("--write", type=Path, help="a JSON file for the figures")
     options = parser.parse_args(arguments)

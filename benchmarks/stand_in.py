@@ -36,6 +36,8 @@ class StandIn:
     device = "cpu"
     trained = True
     untrained = ()
+    has_features = True
+    weights_report = None
     options = DecodeOptions()
 
     def __init__(self, model: str, network: pipeline.Pipeline | None) -> None:

@@ -114,11 +114,9 @@ def write_titles(header: Picture, titles: Sequence[str], widths: Sequence[int]) 
 
 def worth(model: Mapping[str, str]) -> str:
     """What the network's weights are worth, in two words, from the values of the node's diagnostics."""
-    untrained = model.get("untrained", "nothing")
-    if untrained == "nothing":
+    if model.get("untrained", "nothing") == "nothing":
         return "trained network"
-    features = {"detector", "backbone"}  # the parts that give all others their features
-    return "untrained network" if features & set(untrained.split(", ")) else "untrained heads"
+    return "untrained heads" if model["features"] == "trained" else "untrained network"
 
 
 def figures_of(record: Record, camera: str) -> dict[str, float]:

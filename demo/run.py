@@ -22,7 +22,7 @@ from rich.markup import escape
 
 from panoptic_ros.bags import BagWriter
 from panoptic_ros.messages import NANOSECONDS, BagMessageTypes
-from panoptic_ros.resources import share_directory
+from panoptic_ros.resources import DEFAULT_MODEL, share_directory
 
 FILES = {
     "overlay.png": "some frames beside what the node published for them",
@@ -47,9 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--drive", type=Path, help="play a drive of panoptic-train synthesize instead of making one")
     parser.add_argument("--video", type=Path, help="play a video, a bag or a folder of images instead of a drive")
     parser.add_argument("--frames", type=int, default=60, help="how many of the video's (default: %(default)s)")
-    parser.add_argument(
-        "--model", default="yolo_panoptic_small_synthetic", help="the node's model (default: %(default)s)"
-    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="the node's model (default: %(default)s)")
     parser.add_argument("--weights", default="", help="the node's weights (default: the model's)")
     parser.add_argument(
         "--confusion", default="", help="confusion.json that an evaluation of the weights wrote, for the grid's classes"

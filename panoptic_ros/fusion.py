@@ -437,7 +437,7 @@ def paste_visible(
 def paste_by_probability(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """Which instance each pixel belongs to: of those whose mask covers it, the one whose mask is the surest there.
 
-    De Geus, Meletis and Dubbelman 2018 (JSIS-Net), section 2.2.1.  Of masks that are equally sure it is the first.
+    De Geus, Meletis and Dubbelman 2018, section 2.2.1.  Of masks that are equally sure it is the first.
 
     Parameters
     ----------
@@ -491,7 +491,7 @@ def _scale_on_device(mask: Tensor, rows: NDArray[np.float32], columns: NDArray[n
 def argmax_of_large(logits: Tensor, taken: Tensor, minimum_area: int) -> tuple[Tensor, Tensor]:
     """The best class of each pixel, of the classes that are large enough: small ones give way to the next best.
 
-    De Geus, Meletis and Dubbelman 2018 (JSIS-Net), section 2.2.2.  A class is small if it is the best of fewer pixels
+    De Geus, Meletis and Dubbelman 2018, section 2.2.2.  A class is small if it is the best of fewer pixels
     than the least area, not counting those that instances have taken.
 
     Parameters

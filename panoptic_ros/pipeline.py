@@ -92,6 +92,11 @@ class Pipeline:
         """Whether every part of the network has weights from a file."""
         return not self.untrained
 
+    @property
+    def has_features(self) -> bool:
+        """Whether the part that gives all others their features has weights from a file."""
+        return self.model.backbone_part not in self.untrained
+
     @classmethod
     def load(
         cls,

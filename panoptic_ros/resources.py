@@ -14,6 +14,13 @@ EXPORTED_SUFFIXES = (".onnx", ".xml")
 """Of networks that `panoptic-ros export` has written: ONNX, and OpenVINO's with its ``.bin`` beside it."""
 
 
+DEFAULT_MODEL = "yolo_panoptic_small_synthetic"
+"""The network of node, commands and demo where none is named: the trained one that comes with the package."""
+
+SMALL_MODEL, FULL_MODEL = "yolo_panoptic_small", "yolo_panoptic"
+"""The networks of benchmarks where none is named: for machines without a GPU, and as its paper has it."""
+
+
 @cache
 def share_directory() -> Path:
     """The folder that holds ``config/`` and ``launch/``.

@@ -1,7 +1,7 @@
 """The value that everything in this package produces or consumes.
 
 A panoptic segmentation gives every pixel of a frame a class and, for things, an instance (Kirillov et al. 2018;
-`yolo_panoptic` thesis, section 2.1).  It is one id map and one list of segments, with the class ids of the data set,
+Diaz-Zapata 2020, section 2.1).  It is one id map and one list of segments, with the class ids of the data set,
 so that the tools of the data sets read what we publish.
 """
 

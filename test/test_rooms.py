@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 PACKAGE = "panoptic_ros"
 CODE = Path(__file__).resolve().parents[1] / PACKAGE
+
+SOURCES = {".py", ".sh", ".yaml", ".xml", ".html", ".css", ".js"}
 
 # From the ground floor up; a room may import itself and the rooms before it.
 ROOMS = (
@@ -113,6 +116,31 @@ def test_every_room_has_its_floor() -> None:
     """A new module or folder gets its place in ROOMS, here and in docs/architecture.md."""
     there = {module.split(".")[1] for _, module, _ in sources() if "." in module}
     assert not there - set(ROOMS)
+
+
+NAMES = re.compile("yolo_panoptic|jsis|panoptic_fpn", re.IGNORECASE)
+"""The systems."""
+
+
+def test_systems_are_named_in_their_rooms_only() -> None:
+    """In models/, training/ and config/; which network is taken where none is named stands in resources.py alone."""
+    from panoptic_ros.models import SYSTEMS  # here, because torch takes seconds to import
+
+    root = CODE.parent
+    assert all(NAMES.search(name) for name in SYSTEMS)
+    folders = [folder for name in (PACKAGE, "demo", "benchmarks", "launch") if (folder := root / name).is_dir()]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SOURCES]
+    assert len(files) > 100
+    named = [
+        f"{path.relative_to(root)}:{number}: {line.strip()}"
+        for path in files
+        if path != CODE / "resources.py" and not path.is_relative_to(CODE / "models")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if NAMES.search(line)
+    ]
+    assert not named, "\n".join(named)
+    choices = [line for line in (CODE / "resources.py").read_text().splitlines() if NAMES.search(line)]
+    assert all(re.match(r"[A-Z_, ]+_MODEL = ", line) for line in choices)
 
 
 @pytest.mark.parametrize(

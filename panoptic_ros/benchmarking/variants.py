@@ -178,3 +178,14 @@ def network_flops(model: str, size: tuple[int, int]) -> float:
         with FlopCounterMode(display=False) as counter:
             network(torch.empty((1, 3, *size)))
     return float(counter.get_total_flops())
+
+
+def frame_flops(pipeline: Pipeline, frames: Sequence[Frame]) -> float:
+    """Floating point operations from a frame to its result, counted as in `network_flops`, the mean over frames.
+
+    What depends on what is seen is in it: heads that look at regions, masks of detections.
+    """
+    with FlopCounterMode(display=False) as counter:
+        for frame in frames:
+            pipeline([frame])
+    return float(counter.get_total_flops()) / len(frames)

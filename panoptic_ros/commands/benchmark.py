@@ -16,12 +16,10 @@ from panoptic_ros.commands.sampling import parse_size
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
 from panoptic_ros.files import written_whole
 from panoptic_ros.frames import SourceError
-from panoptic_ros.resources import EXPORTED_SUFFIXES
+from panoptic_ros.resources import DEFAULT_MODEL, EXPORTED_SUFFIXES
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmarking.variants import Publish, Variant
-
-MODEL = "yolo_panoptic_small_synthetic"
 
 
 def benchmark(
@@ -29,7 +27,7 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="NAME,...",
-            help=f"Names in config/models, paths, exported files of weights or for engines; {MODEL} without.",
+            help=f"Names in config/models, paths, exported files of weights or for engines; {DEFAULT_MODEL} without.",
         ),
     ] = None,
     weights: Annotated[str, typer.Option(help="A file of weights, for a single model; random without.")] = "",
@@ -64,7 +62,7 @@ def benchmark(
         from panoptic_ros.benchmarking.tables import print_benchmark
         from panoptic_ros.engines import ENGINES, choose_engine
 
-        models = _values(model) or [MODEL]
+        models = _values(model) or [DEFAULT_MODEL]
         if weights and len(models) > 1:
             raise ValueError(f"--weights {weights}: is for one --model, and there are {len(models)}")
         engines = _values(engine)

@@ -46,7 +46,7 @@ from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, GRID_TOPICS, LABEL_TOPIC, LABEL_TYPE
 from panoptic_ros.recorded_grid import GridTopicsError, find_image_topics
 from panoptic_ros.recording import Message, Recording, RecordingError, fingerprint
-from panoptic_ros.resources import EXPORTED_SUFFIXES, WEIGHTS_SUFFIX, weights_of
+from panoptic_ros.resources import DEFAULT_MODEL, EXPORTED_SUFFIXES, WEIGHTS_SUFFIX, weights_of
 from panoptic_ros.segmentation import PanopticSegmentation
 
 NODE = "/panoptic_node"
@@ -82,7 +82,7 @@ def replay(
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The bag to make.")],
     model: Annotated[
         str, typer.Option(help="A name in config/models, a path, or exported .safetensors, .onnx or .xml.")
-    ] = "yolo_panoptic_small_synthetic",
+    ] = DEFAULT_MODEL,
     weights: Annotated[str, typer.Option(help="A file of weights; random without.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",

@@ -1,4 +1,4 @@
-"""Panoptic quality (Kirillov et al. 2018, section 4; `yolo_panoptic` thesis, equations 2.1 to 2.4).
+"""Panoptic quality (Kirillov et al. 2018, section 4; Diaz-Zapata 2020, equations 2.1 to 2.4).
 
 A predicted segment and one of the truth match if they are of one class and their intersection over union exceeds 0.5;
 no segment then has two matches.  Of a class, over all images,

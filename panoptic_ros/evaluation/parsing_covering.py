@@ -1,4 +1,4 @@
-"""Parsing Covering (Yang et al. 2019, DeeperLab, section 4.2; `yolo_panoptic` thesis, equations 2.8 to 2.10).
+"""Parsing Covering (Yang et al. 2019, DeeperLab, section 4.2; Diaz-Zapata 2020, equations 2.8 to 2.10).
 
 Each region of the truth is worth its area, and is covered by the best IoU that a predicted segment of its class has
 with it:

@@ -219,12 +219,14 @@ def described_config(description: Mapping[str, str], path: Path) -> ModelConfig:
     return replace(config, labels=from_mapping(LabelSet, labels, f"{path}: {LABEL_SET_KEY}"))
 
 
-def changed_config(config: ModelConfig, network: Mapping[str, Any], where: str) -> ModelConfig:
-    """A model configuration with some settings of its network changed.
+def changed_config(
+    config: ModelConfig, network: Mapping[str, Any], decode: Mapping[str, Any], where: str
+) -> ModelConfig:
+    """A model configuration with some settings of its network and of its decode changed.
 
     Parameters
     ----------
-    network:
+    network, decode:
         The settings that change, as a file has them.
     where:
         Where they were read, for messages.
@@ -234,8 +236,12 @@ def changed_config(config: ModelConfig, network: Mapping[str, Any], where: str) 
     ConfigurationError
         If a setting is unknown, ill-typed, out of range or does not go with the others.
     """
-    settings = {**plain(asdict(config.network)), **network}
-    return replace(config, network=from_mapping(SYSTEMS[config.system].network, settings, where))
+    system = SYSTEMS[config.system]
+    return replace(
+        config,
+        network=from_mapping(system.network, {**plain(asdict(config.network)), **network}, f"{where}: network"),
+        decode=from_mapping(system.decode, {**plain(asdict(config.decode)), **decode}, f"{where}: decode"),
+    )
 
 
 def describe(config: ModelConfig, labels: LabelSet) -> dict[str, str]:

@@ -69,6 +69,21 @@ class PanopticModel(nn.Module, ABC):
         Batch norms have been folded before.  What `decode` runs keeps its weights.  Called again it does nothing.
         """
 
+    def proposals_of(self, outputs: dict[str, Tensor]) -> list[Tensor] | None:
+        """The regions of each image that the instance branch looks at, whatever it makes of them.
+
+        Parameters
+        ----------
+        outputs:
+            What `forward` returned.
+
+        Returns
+        -------
+        Of each image (N, 4) x0, y0, x1, y1 in pixels of the network's input; None of a system without such regions, or
+        whose regions are not learnt.
+        """
+        return None
+
     @abstractmethod
     def decode(
         self,

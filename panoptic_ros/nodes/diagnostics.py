@@ -53,6 +53,7 @@ def model_status(name: str, state: str, host: ModelHost | None, failure: str, se
             "precision": pipeline.precision,
             "device": str(pipeline.device),
             "untrained": ", ".join(pipeline.untrained) or "nothing",
+            "features": "trained" if pipeline.has_features else "random",
             "device memory (MiB)": f"{pipeline.device_memory() / 2**20:.0f}",
             "engine notes": "; ".join(pipeline.notes),
             "last error": host.error,

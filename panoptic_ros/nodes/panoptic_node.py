@@ -337,6 +337,8 @@ class PanopticNode(LifecycleNode):
         self.get_logger().info(f"{loaded.request} runs on {pipeline.device} with {with_what}")
         for note in pipeline.notes:
             self.get_logger().info(note)
+        if pipeline.weights_report is not None:
+            self.get_logger().info(str(pipeline.weights_report))
         if not pipeline.trained:
             self.get_logger().warning(f"weights are untrained: {', '.join(pipeline.untrained)}")
         if host.running is not None and (unused := host.running.unused(self.settings)):

@@ -19,6 +19,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from panoptic_ros.resources import DEFAULT_MODEL
+
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -74,7 +76,7 @@ class Settings(CameraTopics):
 
     autostart: bool = parameter(True, "Configure and activate by itself; false leaves that to a lifecycle manager.")
     model: str = parameter(
-        "yolo_panoptic_small_synthetic",
+        DEFAULT_MODEL,
         "A name that `panoptic-ros info` lists, the path of such a file, or exported .safetensors, .onnx or .xml.",
         live=True,
     )
@@ -136,6 +138,14 @@ class Settings(CameraTopics):
         "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff; "
         "'' is the model's own.",
         choices=("void", "stuff"),
+        live=True,
+        own=True,
+    )
+    overlap_threshold: float = parameter(
+        -1.0,
+        "An instance is dropped when better ones cover more than this share of it; -1 is the model's own.",
+        low=0.0,
+        high=1.0,
         live=True,
         own=True,
     )

@@ -14,9 +14,10 @@ from torch import nn
 from panoptic_ros.benchmarking.frames import drawn_street
 from panoptic_ros.benchmarking.run import load_runners, run_benchmark
 from panoptic_ros.benchmarking.tables import print_benchmark
-from panoptic_ros.benchmarking.variants import RESULT_STAGES, STAGES, Runner, Variant, network_flops
+from panoptic_ros.benchmarking.variants import RESULT_STAGES, STAGES, Runner, Variant, frame_flops, network_flops
 from panoptic_ros.engines.folding import fold
 from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.pipeline import Pipeline
 
 MODEL = "yolo_panoptic_small"
 STREET = drawn_street(160, 96)
@@ -44,6 +45,28 @@ def test_operations_are_those_of_the_convolutions_one_by_one() -> None:
         network(torch.rand((1, 3, 64, 96)))
     # Pooling and scaling are matrix products, which count too, and are little.
     assert counted <= network_flops(MODEL, (64, 96)) <= 1.1 * counted
+
+
+def test_operations_of_a_frame_have_the_heads_that_look_at_regions() -> None:
+    """Layer by layer, of which those of the heads run in the decode; convolutions, transposed ones, matrix products."""
+    pipeline = Pipeline.load("panoptic_fpn_small", device="cpu", size=(64, 96))
+    counted = {"network": 0, "decode": 0}
+    heads = set(pipeline.model.get_submodule("roi_heads").modules())
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        where = "decode" if layer in heads else "network"
+        if isinstance(layer, nn.ConvTranspose2d):
+            counted[where] += 2 * layer.weight[0].numel() * inputs[0].numel()
+        elif isinstance(layer, (nn.Conv2d, nn.Linear)):
+            counted[where] += 2 * layer.weight[0].numel() * output.numel()
+
+    for layer in pipeline.model.modules():
+        layer.register_forward_hook(count)
+    frames = [STREET, STREET[:, ::-1].copy()]
+    found = frame_flops(pipeline, frames)
+    assert counted["decode"] > 0
+    assert sum(counted.values()) / 2 <= found <= 1.02 * sum(counted.values()) / 2
+    assert counted["network"] / 2 <= network_flops("panoptic_fpn_small", (64, 96)) <= 1.02 * counted["network"] / 2
 
 
 @pytest.fixture(scope="module")

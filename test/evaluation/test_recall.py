@@ -52,6 +52,36 @@ def test_images_weigh_the_same_and_an_iou_of_one_half_counts() -> None:
     assert result.average_recall == pytest.approx(0.05)
 
 
+def test_sizes_are_cocos_and_the_mean_is_over_the_images_that_have_such() -> None:
+    """Slowly: one object after another, its size by the pixels that it covers and not by its box."""
+    generator = np.random.default_rng(1)
+    metric, recalls = ProposalRecall(), {"small": [], "medium": [], "large": []}
+    for index in range(8):
+        corner = generator.uniform(0, 100, (12, 2))
+        objects = np.concatenate((corner, corner + generator.uniform(10, 200, (12, 2))), axis=1)
+        areas = np.prod(objects[:, 2:] - objects[:, :2], axis=1) * generator.uniform(0.02, 1, 12)
+        areas[:3] = 1023, 1024, 9216
+        proposals = objects[generator.permutation(12)[:7]] + generator.uniform(-20, 20, (7, 4))
+        proposals[:, 2:] = np.maximum(proposals[:, 2:], proposals[:, :2])
+        metric.update_boxes(str(index), proposals, objects, areas)
+        found = {size: [] for size in recalls}
+        for (x0, y0, x1, y1), area in zip(objects, areas, strict=True):
+            covered = False
+            for u0, v0, u1, v1 in proposals:
+                shared = max(0, min(x1, u1) - max(x0, u0)) * max(0, min(y1, v1) - max(y0, v0))
+                covered |= shared >= 0.5 * ((x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0) - shared)
+            found["small" if area < 32 * 32 else "medium" if area < 96 * 96 else "large"].append(covered)
+        for size, some in found.items():
+            if some:
+                recalls[size].append(np.mean(some))
+    assert all(recalls.values())
+    by_size = dict(metric.result().by_size)
+    assert by_size == pytest.approx({size: np.mean(some) for size, some in recalls.items()}, abs=1e-12)
+    alone = ProposalRecall()
+    alone.update_boxes("one", np.zeros((0, 4)), np.array([[0, 0, 40, 40]]))
+    assert alone.result().by_size == (("medium", 0.0),)
+
+
 def test_things_of_a_segmentation_are_its_proposals_whatever_their_class() -> None:
     truth = np.array([[26001, 26001, 7000, 24002, 255003]])
     case = Case(truth, np.array([[24001, 24001, 26001, 7000, 23000]]), frozenset({255003}))

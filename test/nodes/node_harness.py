@@ -39,6 +39,8 @@ class FakePipeline:
         self.engine_name = "fake"
         self.precision = "fp32"
         self.notes: tuple[str, ...] = ()
+        self.weights_report: object = None
+        self.has_features = bool(weights)
         self.device = "cpu"
         self.labels = LabelSet.load(labels)
         self.trained = bool(weights)

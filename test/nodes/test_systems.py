@@ -6,9 +6,12 @@ import itertools
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
 from node_harness import Ros, picture, stamp_of
 from sensor_msgs.msg import Image
+from torchvision.models import resnet18
 
 from panoptic_ros.pipeline import Pipeline
 
@@ -67,3 +70,46 @@ def test_each_system_takes_over_from_each_and_no_frame_fails(ros: Ros, models: d
         frame()
     assert [stamp_of(message) for message in results] == sent
     assert not node.log.find("", severity="error")
+
+
+def latest(diagnostics: list[DiagnosticArray]) -> dict[str, str]:
+    """What the last diagnostics say of the model; nothing as long as there are none."""
+    statuses = [status for message in diagnostics for status in message.status if status.name.endswith(": model")]
+    return {pair.key: pair.value for pair in statuses[-1].values} if statuses else {}
+
+
+def test_a_threshold_that_one_system_has_is_live_there(ros: Ros, models: dict[str, str]) -> None:
+    node = ros.start(
+        Pipeline,  # type: ignore[arg-type]
+        model=models["panoptic_fpn"],
+        weights="",
+        overlap_threshold=0.25,
+        diagnostics_period=0.2,
+    )
+    diagnostics = ros.listen(DiagnosticArray, "/diagnostics")
+    ros.until(lambda: latest(diagnostics).get("overlap threshold") == "0.25", "what was given", timeout=60.0)
+    for given, held in ((0.75, "0.75"), (1, "1.0"), (-1, "0.5")):  # -1: its own again
+        assert ros.set(node, overlap_threshold=given).successful
+        ros.until(lambda held=held: latest(diagnostics)["overlap threshold"] == held, held)  # type: ignore[misc]
+    refused = ros.set(node, overlap_threshold=1.5)
+    assert not refused.successful
+    assert "overlap_threshold" in refused.reason
+    assert ros.set(node, overlap_threshold=0.75, model=models["yolo_panoptic"]).successful
+    ros.until(lambda: node.log.find(models["yolo_panoptic"], "runs on"), "the other model", timeout=60.0)
+    assert node.log.find(models["yolo_panoptic"], "has no overlap_threshold: given without effect")
+    ros.until(lambda: latest(diagnostics)["given without effect"] == "overlap_threshold", "what has no effect")
+    assert "overlap threshold" not in latest(diagnostics)
+
+
+def test_what_is_taken_of_torchvisions_weights_is_logged(ros: Ros, tmp_path: Path) -> None:
+    network = {**NETWORKS["panoptic_fpn"], "backbone": "resnet18"}
+    model, weights = tmp_path / "fpn.yaml", tmp_path / "resnet18.pth"
+    model.write_text(yaml.safe_dump({"system": "panoptic_fpn", **HEAD, "network": network}))
+    torch.save(resnet18().state_dict(), weights)
+    report = Pipeline.load(str(model), str(weights), device="cpu").weights_report
+    assert report is not None
+    node = ros.start(Pipeline, model=str(model), weights=str(weights))  # type: ignore[arg-type]
+    ros.until(lambda: node.log.find("runs on"), "the model", timeout=60.0)
+    assert node.log.find(str(report), severity="info")
+    assert "tensors taken" in str(report)
+    assert "not taken, " in str(report)

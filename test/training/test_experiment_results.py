@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_training.experiments.configuration import Experiment, Ordering, RunOptions, TableOptions, folder_of
+from panoptic_training.experiments.inference import INFERENCE
 from panoptic_training.experiments.report import ordering_lines, plot, table_lines, write_report
 from panoptic_training.experiments.results import Spread, Values, by_mean, collect, compare, save, spread
 from panoptic_training.fit.result import RESULT, TrainingResult
@@ -80,6 +82,49 @@ def test_orderings_say_in_how_many_seeds_they_hold() -> None:
         "- a > d: not known yet",
         "",
     ]
+
+
+def test_an_ordering_may_be_of_a_runs_measures() -> None:
+    values = {"a": {0: {"large": 0.5, "small": 0.25}, 1: {"large": 0.25, "small": 0.5}, 2: {"large": 1.0}}}
+    ordering = Ordering("Somebody", run="a", measures=("large", "small"))
+    lines = ordering_lines(TableOptions("t", "T", ("a",), ("large", "small"), (ordering,)), values)
+    said = "- large > small: holds for 1 of 2 seeds, by 0.000 ± 0.354"
+    assert lines == ["Somebody, of a: large > small. Here:", "", said, ""]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"measure": "pq", "run": "a"},
+        {"measure": "pq", "runs": ("a",)},
+        {"run": "a", "measures": ("pq",)},
+        {"measure": "pq", "runs": ("a", "b"), "measures": ("pq", "sq")},
+    ],
+)
+def test_an_ordering_is_of_runs_or_of_measures(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="an ordering is of"):
+        Ordering("Somebody", **wrong)
+
+
+def test_what_networks_cost_stands_with_the_seed_that_was_measured(tmp_path: Path) -> None:
+    runs = (RunOptions("a"), RunOptions("b"))
+    experiment = Experiment("E", "base", runs, (TableOptions("t", "T", ("a",), ("pq",)),), seeds=(4, 2))
+    for seed in (2, 4):
+        folder = folder_of(tmp_path, "a", seed)
+        folder.mkdir(parents=True)
+        TrainingResult(7, 9, {"pq": 0.5}, {}, {}).save(folder / RESULT)
+    content = {"seed": 4, "runs": {"a": {"milliseconds": 31.6, "flops": 4.26e9}, "b": {"milliseconds": 3.0}}}
+    (tmp_path / INFERENCE).write_text(json.dumps(content))
+    found = collect(experiment, tmp_path)
+    assert {seed: measures.get("milliseconds") for seed, measures in found["a"].items()} == {2: None, 4: 31.6}
+    assert found["b"] == {}
+    table = TableOptions("t", "T", ("a",), ("milliseconds", "flops"))
+    assert table_lines(table, found)[0] == "| run | seeds | a frame (ms) | a frame (GFLOP) |"
+    assert table_lines(table, found)[2] == "| a | 2 | 32 | 4.3 |"
+    (tmp_path / INFERENCE).write_text("[3]")
+    with pytest.raises(ConfigurationError, match=r"inference\.json: is not what was measured of networks"):
+        collect(experiment, tmp_path)
 
 
 def test_a_plot_shows_each_seed_and_the_means() -> None:

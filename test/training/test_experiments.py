@@ -18,19 +18,29 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from trainings import write_training
+from trainings import CITYSCAPES, HEIGHT, WIDTH, write_training
 from typer.testing import CliRunner, Result
 
+from panoptic_ros.benchmarking.variants import network_flops
 from panoptic_ros.configuration import ConfigurationError
+from panoptic_ros.datasets import open_dataset
+from panoptic_ros.evaluation.metrics import Metrics
 from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models.weights import load_weights
 from panoptic_training.commands.main import app
+from panoptic_training.data.samples import letterboxed
 from panoptic_training.experiments.configuration import Trial, load_experiment, merged, trials
 from panoptic_training.experiments.running import Fitting, run, unfinished
 from panoptic_training.fit.configuration import load_training_config, model_config
+from panoptic_training.fit.measures import semantic_segmentation
 from panoptic_training.fit.result import RESULT, TrainingResult
 
 OURS = sorted(path.stem for path in (Path(__file__).parents[2] / "config" / "experiments").iterdir())
 OTHERS = ["fusion", "pooling", "semantic_head", "instance_features", "instance_head"]
+
+
+MERGE = {"run": "a", "outputs": {"semantic_logits": "a"}}
+MERGED = [{"name": "b", "merge": MERGE}]
 
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
@@ -88,7 +98,7 @@ def test_trials_change_the_base(tmp_path: Path) -> None:
     found = trials(experiment, path, out, experiment.runs, (3, 5))
     assert [(one.run, one.seed, one.after) for one in found] == [
         (name, seed, after)
-        for name, after in (("detector", None), ("ppm", "detector"), ("segnet", "detector"))
+        for name, after in (("detector", ()), ("ppm", ("detector",)), ("segnet", ("detector",)))
         for seed in (3, 5)
     ]
     segnet = found[-1]
@@ -147,6 +157,23 @@ def test_runs_are_chosen_with_what_they_start_from(tmp_path: Path) -> None:
         ({"tables": [{"name": "t", "title": "", "runs": ["x"], "measures": ["pq"]}]}, "table t: there is no run 'x'"),
         ({"tables": [{"name": "t", "title": "", "runs": [], "measures": ["pq"]}]}, "table t: runs and measures must"),
         ({"run": []}, "unknown key 'run'; expected one of base"),
+        (
+            {"runs": [{"name": "a"}, {"name": "b", "steps": ["networks"], "merge": MERGE}]},
+            "run b: what is merged is not trained: it has no base, steps",
+        ),
+        ({"runs": [{"name": "a"}, {"name": "b", "merge": MERGE | {"outputs": {}}}]}, "outputs must name at least one"),
+        (
+            {"runs": [{"name": "a"}, {"name": "b", "merge": {"run": "a", "outputs": {"semantic_logits": "c"}}}]},
+            "run b: merge: no run 'c' stands before it",
+        ),
+        (
+            {"runs": [{"name": "x"}, {"name": "a", "merge": MERGE | {"run": "x", "outputs": {"y": "x"}}}, *MERGED]},
+            "run b: merge: run 'a' is merged itself",
+        ),
+        ({"runs": [{"name": "a", "base": "none"}]}, "none.yaml: no such file"),
+        ({"runs": [{"name": "a"}, *MERGED], "inference": {"runs": ["b"]}}, "inference: there is no training 'b'; "),
+        ({"inference": {"runs": ["detector"], "rounds": 0}}, "rounds must be positive, got 0"),
+        ({"changes": {"decode": {"score": 0.3}}}, "run detector: .*decode: unknown key 'score'"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_training(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -266,6 +293,71 @@ class Silent:
 
     def ended(self, trial: Trial, error: str) -> None:
         raise AssertionError("nothing may end")
+
+
+def test_two_networks_that_were_trained_apart_are_validated_as_one(tmp_path: Path) -> None:
+    """Against both networks, one sample after another: the outputs of one and the semantic logits of the other."""
+    second = yaml.safe_load(write_training(tmp_path).read_text())
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(second | {"optimizer": {"learning_rate": 0.05}}))
+    runs = [
+        {"name": "one", "steps": ["networks"], "changes": {"frozen": ["semantic_head"]}},
+        {"name": "other", "base": "other.yaml", "steps": ["networks"]},
+        {"name": "both", "merge": {"run": "one", "outputs": {"semantic_logits": "other"}}},
+    ]
+    table = {"name": "t", "title": "T", "runs": ["one", "both"], "measures": ["pq", "milliseconds", "flops"]}
+    changes = {"decode": {"score_threshold": 0.01}, "augmentation": {"photometric": None}}
+    path = write_experiment(
+        tmp_path,
+        runs=runs,
+        tables=[table],
+        changes=changes,
+        inference={"runs": ["one"], "threads": 1, "frames": 2, "rounds": 2},
+    )
+    out = tmp_path / "out"
+    found = expanded(path, out)
+    assert [(one.run, one.after) for one in found] == [("one", ()), ("other", ()), ("both", ("one", "other"))]
+    assert [one.config.optimizer.learning_rate for one in found] == [0.01, 0.05, 0.01]
+    assert [one.name for one in load_experiment(str(path))[0].needed_for(("both",))] == ["one", "other", "both"]
+    done = invoke(path, out)
+    assert done.exit_code == 0, done.output
+
+    ends = [out / "runs" / name / "seed_0" / "last.safetensors" for name in ("one", "other")]
+    networks = []
+    for weights in ends:
+        config = load_model_config(str(weights))
+        assert config.decode.score_threshold == 0.01  # the exported weights have what validation had
+        networks.append(build_model(config))
+        load_weights(networks[-1], weights)
+    networks[0].untrained = frozenset()
+    panoptic, semantic = Metrics(CITYSCAPES, ("panoptic_quality",)), Metrics(CITYSCAPES, ("semantic_iou",))
+    for sample in open_dataset(tmp_path / "drawn", split="val", labels="cityscapes"):
+        view, letterbox = letterboxed(sample, HEIGHT, WIDTH)
+        image = torch.from_numpy(view.image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255.0
+        with torch.no_grad():
+            outputs, others = (network(image) for network in networks)
+        outputs["semantic_logits"] = others["semantic_logits"]
+        [value] = networks[0].decode(outputs, [letterbox], config.decode)
+        panoptic.update(sample.name, value, sample.truth)
+        logits = outputs["semantic_logits"][0]
+        stride = WIDTH // logits.shape[-1]
+        semantic.update(sample.name, semantic_segmentation(logits, stride, letterbox, CITYSCAPES), sample.truth)
+    measured = TrainingResult.load(out / "runs" / "both" / "seed_0" / RESULT)
+    quality, classes = panoptic.result().panoptic_quality, semantic.result().semantic_iou
+    assert quality is not None
+    assert quality.all is not None
+    assert classes is not None
+    assert measured.measures["pq"] == pytest.approx(quality.all.pq, abs=1e-6)
+    assert measured.measures["semantic_iou"] == pytest.approx(classes.mean_iou, abs=1e-6)
+    assert measured.parameters == sum(value.numel() for network in networks for value in network.parameters())
+    assert "loss" not in measured.measures
+
+    content = json.loads((out / "results.json").read_text())
+    costs = content["one"]["0"]
+    assert costs["milliseconds"] > 0
+    assert costs["flops"] >= costs["network_flops"] == network_flops(str(ends[0]), (HEIGHT, WIDTH)) > 0
+    assert "milliseconds" not in content["both"]["0"]
+    assert not unfinished(found)  # also what was only validated
 
 
 def test_two_experiments_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def experiment(
     """
     with user_errors(ValueError):
         from panoptic_training.experiments.configuration import load_experiment, trials
+        from panoptic_training.experiments.inference import INFERENCE, measure_inference
         from panoptic_training.experiments.report import write_report
         from panoptic_training.experiments.results import RESULTS, collect, save
         from panoptic_training.experiments.running import Fitting, run, unfinished
@@ -54,6 +55,9 @@ def experiment(
                 except KeyboardInterrupt:
                     say("interrupted: go on with the same command")
                     raise typer.Exit(INTERRUPTED) from None
+            if loaded.inference is not None and (todo or not (out / INFERENCE).is_file()):
+                first = trials(loaded, path, out, loaded.runs, (wanted[0].seed,))
+                measure_inference(loaded.inference, first, out, data_root)
         values = collect(loaded, out)
         if not any(values.values()):
             say(f"{out}: there is no result yet")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
@@ -19,7 +19,7 @@ from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, say, user_erro
 
 if TYPE_CHECKING:
     from panoptic_training.fit.configuration import TrainingConfig
-    from panoptic_training.fit.run import Run, RunOptions
+    from panoptic_training.fit.run import RunOptions
 
 RUNS = Path("runs")
 
@@ -58,7 +58,7 @@ def fit(
     OUT gets best.ckpt and last.ckpt, best.safetensors and last.safetensors, logs for TensorBoard and as CSV, and
     pictures.  A run that was killed goes on with --resume.
     """
-    with user_errors(ValueError), _quiet():
+    with user_errors(ValueError), quiet():
         from panoptic_training.fit.configuration import load_training_config
         from panoptic_training.fit.run import RunOptions
 
@@ -87,7 +87,7 @@ def fit(
 def _train(config: TrainingConfig, options: RunOptions) -> None:
     from panoptic_training.fit.run import Run
 
-    run = Run(config, options, _watch)
+    run = Run(config, options, watch)
     if run.report is not None:
         say(str(run.report))
     try:
@@ -98,7 +98,7 @@ def _train(config: TrainingConfig, options: RunOptions) -> None:
     if run.trainer.interrupted:
         raise typer.Exit(INTERRUPTED)
     if run.trainer.is_global_zero:
-        _say_measures(run)
+        say_measures(run.training.measured())
         shared = f" by {run.trainer.world_size} processes" if run.trainer.world_size > 1 else ""
         OUT.print(f"{options.folder}: {run.trainer.global_step} steps{shared}", markup=False, soft_wrap=True)
 
@@ -110,11 +110,11 @@ def _try(config: TrainingConfig, options: RunOptions) -> None:
     if options.resume:
         raise ValueError("--dry-run keeps nothing, so that there is nothing to --resume")
     with TemporaryDirectory(prefix="panoptic-train-") as folder:
-        run = Run(config, replace(options, folder=Path(folder)), _watch)
+        run = Run(config, replace(options, folder=Path(folder)), watch)
         run()
         if not run.trainer.is_global_zero:
             return
-        _say_measures(run)
+        say_measures(run.training.measured())
         for phase, seconds in run.cost.seconds.items():
             OUT.print(f"{phase}: {seconds:.2f} s", markup=False)
         for what, number in run.cost.memory().items():
@@ -124,14 +124,15 @@ def _try(config: TrainingConfig, options: RunOptions) -> None:
                 OUT.print(f"{file.name}: {file.stat().st_size / 2**20:.1f} MiB", markup=False)
 
 
-def _say_measures(run: Run) -> None:
-    """The last validation."""
-    for name, value in sorted(run.training.measured().items()):
+def say_measures(measures: Mapping[str, float]) -> None:
+    """Print what a validation has measured."""
+    for name, value in sorted(measures.items()):
         OUT.print(f"val/{name}: {value:.4f}", markup=False)
 
 
 @contextmanager
-def _watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far something is; see `panoptic_training.data.module.Watch`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=ERR, disable=not ERR.is_terminal) as progress:
         task = progress.add_task(what, total=total)
@@ -139,7 +140,7 @@ def _watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Lightning's advice on what is meant as it is."""
     with warnings.catch_warnings():
         for advice in (

@@ -12,6 +12,7 @@ from panoptic_training.commands.experiment import experiment
 from panoptic_training.commands.export import export
 from panoptic_training.commands.fit import fit
 from panoptic_training.commands.synthesize import synthesize
+from panoptic_training.commands.validate import validate
 
 app = typer.Typer(
     help="Training for panoptic_ros, and the synthetic street that it can learn from.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(synthesize, name="synthesize")
 app.command()(fit)
+app.command()(validate)
 app.command()(experiment)
 app.command()(curves)
 app.command()(export)

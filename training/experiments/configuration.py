@@ -35,13 +35,46 @@ class StartFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeOptions:
+    """Networks of other runs of the same seed, at their ends, validated as one and not trained.
+
+    Attributes
+    ----------
+    run:
+        Whose network it is, and whose configuration; it stands before this one.
+    outputs:
+        Outputs of that network (``semantic_logits`` …) that the network of another run before this one gives in its
+        place, each with that run's name.
+
+    Raises
+    ------
+    ValueError
+        If there is no output.
+    """
+
+    run: str
+    outputs: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not self.outputs:
+            raise ValueError("outputs must name at least one output and the run that it is taken from")
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """All runs that it is of, each once."""
+        return tuple(dict.fromkeys((self.run, *self.outputs.values())))
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
-    """One training of an experiment, which is run once for each seed.
+    """One training of an experiment, which is run once for each seed; or what others have trained, merged.
 
     Attributes
     ----------
     name:
         Letters, digits and ``_ . + -``.
+    base:
+        The training that it changes, in place of the experiment's.
     steps:
         The budgets that are added up to the number of its steps, which are then one epoch, validated at its end;
         empty: the epochs of the configuration.
@@ -49,48 +82,70 @@ class RunOptions:
         What it starts from; null for what the configuration says.
     changes:
         Of the training's configuration; mappings are merged key by key, everything else is replaced.
+    merge:
+        What is validated where nothing is trained; null for a training.
 
     Raises
     ------
     ValueError
-        If the name cannot be a folder's.
+        If the name cannot be a folder's, or what is merged is to be trained too.
     """
 
     name: str
+    base: str = ""
     steps: tuple[str, ...] = ()
     start: StartFrom | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    merge: MergeOptions | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        if self.merge is not None and (self.base or self.steps or self.start or self.changes):
+            raise ValueError(
+                f"run {self.name}: what is merged is not trained: it has no base, steps, start or changes of its own"
+            )
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The runs whose ends it needs."""
+        if self.merge is not None:
+            return self.merge.runs
+        return (self.start.run,) if self.start is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """What somebody else has found.
+    """What somebody else has found: runs by one measure, or measures of one run.
 
     Attributes
     ----------
     source:
         Who, and where it is written.
-    measure:
-        By which measure.
-    runs:
-        At least two, the best first.
+    measure, runs:
+        By which measure; and at least two runs, the best first.
+    run, measures:
+        In place of these, of which run; and at least two measures of one kind, that with the highest value first.
 
     Raises
     ------
     ValueError
-        If there are fewer.
+        If it is neither, or of fewer.
     """
 
     source: str
-    measure: str
-    runs: tuple[str, ...]
+    measure: str = ""
+    runs: tuple[str, ...] = ()
+    run: str = ""
+    measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.runs) < 2:
-            raise ValueError(f"an ordering is of at least two runs, got {list(self.runs)}")
+        if bool(self.measure) + bool(self.run) != 1:
+            raise ValueError("an ordering is of runs by a measure, or of measures of a run: give one of both")
+        what, row, other = (
+            ("runs", self.runs, self.measures) if self.measure else ("measures", self.measures, self.runs)
+        )
+        if len(row) < 2 or other:
+            raise ValueError(f"an ordering is of at least two {what}, got {list(row)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +162,8 @@ class TableOptions:
         Its rows.
     measures:
         Its columns: what validation measures without ``val/``, ``best`` (the measure that chooses the best checkpoint,
-        at its best), ``seconds`` (of training, without validation), ``parameters`` or ``steps``.
+        at its best), ``seconds`` (of training, without validation), ``parameters``, ``steps``, or a measure of
+        `InferenceOptions`.
     orderings:
         What the results are held against.
 
@@ -130,6 +186,45 @@ class TableOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class InferenceOptions:
+    """What the networks cost, which is measured after the trainings: all of them in turns on the same frames.
+
+    They are the ``last.safetensors`` of the first seed, in torch with float32 on the CPU, frame by frame.  Measures:
+    ``milliseconds`` from a frame to its result, the median, and ``cpu_milliseconds``, those of the processor in all
+    threads, which other programs change little; ``flops`` of a frame with everything that depends on what is seen,
+    the mean, and ``network_flops``, those of the network without it.
+
+    Attributes
+    ----------
+    runs:
+        The trainings whose networks are measured.
+    threads:
+        Of the processor.
+    frames:
+        How many of the validation data, the first ones.
+    rounds:
+        How often each network is called.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, or there is no run.
+    """
+
+    runs: tuple[str, ...]
+    threads: int = 2
+    frames: int = 8
+    rounds: int = 24
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs must name at least one")
+        for name in ("threads", "frames", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """Several trainings and what is asked of them.
 
@@ -147,6 +242,8 @@ class Experiment:
         What all runs change alike; see `RunOptions`.
     seeds:
         Of the trainings, each run once with each.
+    inference:
+        See there; null for not.
 
     Raises
     ------
@@ -162,6 +259,7 @@ class Experiment:
     budgets: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
+    inference: InferenceOptions | None = None
 
     def __post_init__(self) -> None:
         for what, names in (
@@ -183,13 +281,22 @@ class Experiment:
                     f"run {run.name}: steps: there is no budget {strange[0]!r}; expected some of "
                     f"{', '.join(self.budgets)}"
                 )
-            if run.start is not None and run.start.run not in before:
-                raise ValueError(f"run {run.name}: start: no run {run.start.run!r} stands before it")
+            for needed in run.after:
+                if needed not in before:
+                    key = "start" if run.merge is None else "merge"
+                    raise ValueError(f"run {run.name}: {key}: no run {needed!r} stands before it")
+                if run.merge is not None and self.run(needed).merge is not None:
+                    raise ValueError(f"run {run.name}: merge: run {needed!r} is merged itself; name what is trained")
             before.add(run.name)
         for table in self.tables:
-            for name in (*table.runs, *(name for ordering in table.orderings for name in ordering.runs)):
+            ordered = [name for one in table.orderings for name in (*one.runs, *([one.run] if one.run else []))]
+            for name in (*table.runs, *ordered):
                 if name not in before:
                     raise ValueError(f"table {table.name}: there is no run {name!r}; there are {', '.join(before)}")
+        for name in self.inference.runs if self.inference is not None else ():
+            if name not in before or self.run(name).merge is not None:
+                trained = ", ".join(run.name for run in self.runs if run.merge is None)
+                raise ValueError(f"inference: there is no training {name!r}; there are {trained}")
 
     def run(self, name: str) -> RunOptions:
         """A run by its name.
@@ -205,7 +312,7 @@ class Experiment:
         raise ConfigurationError(f"there is no run {name!r}; there are {', '.join(run.name for run in self.runs)}")
 
     def needed_for(self, names: tuple[str, ...]) -> tuple[RunOptions, ...]:
-        """Some runs and those that they start from, in order.
+        """Some runs and those whose ends they need, in order.
 
         Raises
         ------
@@ -213,11 +320,11 @@ class Experiment:
             If there is no such run.
         """
         needed: set[str] = set()
-        for name in names:
-            run: RunOptions | None = self.run(name)
-            while run is not None:
-                needed.add(run.name)
-                run = self.run(run.start.run) if run.start else None
+        looked_at = list(names)
+        while looked_at:
+            run = self.run(looked_at.pop())
+            needed.add(run.name)
+            looked_at += run.after
         return tuple(run for run in self.runs if run.name in needed)
 
 
@@ -232,16 +339,16 @@ class Trial:
     folder:
         Where it goes.
     config:
-        The training.
+        The training; or what is validated, where outputs of other networks are merged into its weights'.
     after:
-        Name of the run whose trial of this seed it starts from; None for none.
+        Names of the runs whose trials of this seed it needs.
     """
 
     run: str
     seed: int
     folder: Path
     config: TrainingConfig
-    after: str | None
+    after: tuple[str, ...]
 
 
 def load_experiment(name: str) -> tuple[Experiment, Path]:
@@ -277,31 +384,47 @@ def trials(
     FileNotFoundError, ConfigurationError
         If a run is no training; the message names it.
     """
-    base = load_training_config(beside(path.parent, experiment.base)).plain()
+    bases: dict[str, dict[str, Any]] = {}
     found = []
     for run in runs:
-        content = merged(merged(base, experiment.changes), run.changes)
-        if run.steps:
-            steps = sum(experiment.budgets[name] for name in run.steps)
-            content = merged(content, _one_epoch(run, content, steps))
+        trained = run if run.merge is None else experiment.run(run.merge.run)
+        base = trained.base or experiment.base
+        if base not in bases:
+            bases[base] = load_training_config(beside(path.parent, base)).plain()
+        content = merged(merged(bases[base], experiment.changes), trained.changes)
+        if trained.steps:
+            steps = sum(experiment.budgets[name] for name in trained.steps)
+            content = merged(content, _one_epoch(trained, content, steps))
         for seed in seeds:
             changes: dict[str, Any] = {"seed": seed}
-            if run.start is not None:
-                weights = folder_of(out, run.start.run, seed) / f"{LAST}{WEIGHTS_SUFFIX}"
-                changes["weights"] = {"path": str(weights.resolve()), "parts": list(run.start.parts)}
+            if run.merge is not None:
+                outputs = {name: _end_of(out, other, seed) for name, other in run.merge.outputs.items()}
+                weights = {"path": _end_of(out, run.merge.run, seed), "parts": [], "outputs": outputs}
+                changes |= {"frozen": [], "weights": weights}
+            elif run.start is not None:
+                weights = {"path": _end_of(out, run.start.run, seed), "parts": list(run.start.parts)}
+                changes["weights"] = weights
             try:
                 config = training_config(merged(content, changes), path)
                 model_config(config)
             except ConfigurationError as error:
                 raise ConfigurationError(f"run {run.name}: {error}") from error
-            after = run.start.run if run.start else None
-            found.append(Trial(run.name, seed, folder_of(out, run.name, seed), config, after))
+            found.append(Trial(run.name, seed, folder_of(out, run.name, seed), config, run.after))
     return found
 
 
 def folder_of(out: Path, run: str, seed: int) -> Path:
     """Where a run with a seed goes."""
     return out / "runs" / run / f"seed_{seed}"
+
+
+def end_of(out: Path, run: str, seed: int) -> Path:
+    """The weights that a run with a seed has at its end."""
+    return folder_of(out, run, seed) / f"{LAST}{WEIGHTS_SUFFIX}"
+
+
+def _end_of(out: Path, run: str, seed: int) -> str:
+    return str(end_of(out, run, seed).resolve())
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from panoptic_ros.files import written_whole
 from panoptic_training.experiments.configuration import Experiment, TableOptions
+from panoptic_training.experiments.inference import CPU_MILLISECONDS, FLOPS, MILLISECONDS, NETWORK_FLOPS
 from panoptic_training.experiments.results import (
     BEST,
+    COSTS,
     PARAMETERS,
     SECONDS,
     STEPS,
@@ -19,6 +21,7 @@ from panoptic_training.experiments.results import (
     Values,
     by_mean,
     compare,
+    compare_with,
     lower_is_better,
     spread,
 )
@@ -74,21 +77,27 @@ def ordering_lines(table: TableOptions, values: Values) -> list[str]:
     lines = []
     for measure in table.measures:
         order = by_mean(values, measure, table.runs)
-        if len(order) > 1 and measure not in (SECONDS, PARAMETERS, STEPS):
+        if len(order) > 1 and measure not in COSTS:
             steps = [f" > {one.worse} ({one.holds} of {one.seeds})" for one in compare(values, measure, order)]
             lines.append(f"- By {name_of(measure)}: {order[0]}{''.join(steps)}")
     if lines:
         lines = ["The order by the mean, and in how many seeds each step of it holds:", "", *lines, ""]
     for ordering in table.orderings:
-        lines += [f"{ordering.source}, by {name_of(ordering.measure)}: {' > '.join(ordering.runs)}. Here:", ""]
-        lines += [f"- {said(ordering.measure, one)}" for one in compare(values, ordering.measure, ordering.runs)]
+        if ordering.run:
+            claim = f"of {ordering.run}: {' > '.join(map(name_of, ordering.measures))}"
+        else:
+            claim = f"by {name_of(ordering.measure)}: {' > '.join(ordering.runs)}"
+        lines += [f"{ordering.source}, {claim}. Here:", ""]
+        lines += [f"- {said(ordering.measure, one)}" for one in compare_with(values, ordering)]
         lines.append("")
     return lines
 
 
 def said(measure: str, one: Comparison) -> str:
-    """Whether one run is better than another, in words."""
-    pair = f"{one.better} > {one.worse}"
+    """Whether one run is better than another by a measure, in words; without one, whether a measure is higher."""
+    better, worse = (one.better, one.worse) if measure else (name_of(one.better), name_of(one.worse))
+    pair = f"{better} > {worse}"
+    measure = measure or one.better
     if one.lead is None:
         return f"{pair}: not known yet"
     lead = f"by {cell(measure, one.lead)}"
@@ -112,10 +121,18 @@ def name_of(measure: str) -> str:
         "mask_ap": "mask AP",
         "mask_ap50": "mask AP50",
         "box_ap": "box AP",
+        "proposal_recall": "proposals' recall",
+        "proposal_recall_small": "that of small objects",
+        "proposal_recall_medium": "of medium ones",
+        "proposal_recall_large": "of large ones",
         BEST: "best",
         SECONDS: "training",
         PARAMETERS: "parameters",
         STEPS: "steps",
+        MILLISECONDS: "a frame",
+        CPU_MILLISECONDS: "a frame, of the processor",
+        FLOPS: "a frame",
+        NETWORK_FLOPS: "the network alone",
     }
     return names.get(measure, measure)
 
@@ -126,6 +143,10 @@ def unit_of(measure: str) -> tuple[float, str, int]:
         return 1.0, "s" if measure == SECONDS else "", 0
     if measure == PARAMETERS:
         return 1e-6, "million", 2
+    if measure in (MILLISECONDS, CPU_MILLISECONDS):
+        return 1.0, "ms", 0
+    if measure in (FLOPS, NETWORK_FLOPS):
+        return 1e-9, "GFLOP", 1
     return (1.0, "", 3) if lower_is_better(measure) else (100.0, "%", 1)
 
 

@@ -10,19 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
+from panoptic_ros.evaluation.recall import SIZES
 from panoptic_ros.files import written_whole
-from panoptic_training.experiments.configuration import Experiment, folder_of
+from panoptic_training.experiments.configuration import Experiment, Ordering, folder_of
+from panoptic_training.experiments.inference import INFERENCE_MEASURES, load_inference
 from panoptic_training.fit.cost import STEP, WAITING
 from panoptic_training.fit.result import RESULT, TrainingResult
 
 RESULTS = "results.json"
 SECONDS, PARAMETERS, STEPS, BEST = "seconds", "parameters", "steps", "best"
-QUALITIES = frozenset({BEST, "semantic_iou", "instance_iou", "mask_ap", "mask_ap50", "box_ap"}) | {
-    f"{what}{group}" for what in ("pq", "sq", "rq") for group in ("", "_things", "_stuff")
-}
+COSTS = frozenset({SECONDS, PARAMETERS, STEPS, *INFERENCE_MEASURES})
+"""Measures that are not of what was learned."""
+
+QUALITIES = (
+    frozenset({BEST, "semantic_iou", "instance_iou", "mask_ap", "mask_ap50", "box_ap"})
+    | {f"{what}{group}" for what in ("pq", "sq", "rq") for group in ("", "_things", "_stuff")}
+    | {"proposal_recall", *(f"proposal_recall_{size}" for size in SIZES)}
+)
 """Measures of which more is more; what else validation logs are a system's losses."""
 
-Values = Mapping[str, Mapping[int, Mapping[str, float]]]
+BySeed = Mapping[int, Mapping[str, float]]
+"""Measures by their names, of each seed."""
+
+Values = Mapping[str, BySeed]
 """Measures by their names, of each seed of each run."""
 
 
@@ -39,6 +49,10 @@ def collect(experiment: Experiment, out: Path) -> Values:
         paths = folder_of(out, run.name, 0).parent.glob(f"seed_*/{RESULT}")
         by_seed = {int(path.parent.name.removeprefix("seed_")): TrainingResult.load(path) for path in paths}
         found[run.name] = {seed: _values(by_seed[seed]) for seed in sorted(by_seed)}
+    seed, costs = load_inference(out)
+    for name, of_seed in costs.items():
+        if seed in found.get(name, {}):
+            found[name][seed] = {**found[name][seed], **of_seed}
     return found
 
 
@@ -107,7 +121,7 @@ class Comparison:
     Attributes
     ----------
     better, worse:
-        The run that is, or is said to be, the better one, and the other.
+        The run (or measure) that is, or is said to be, the better one, and the other.
     holds:
         In how many seeds it is the better one.
     seeds:
@@ -126,13 +140,31 @@ class Comparison:
 def compare(values: Values, measure: str, runs: Sequence[str]) -> list[Comparison]:
     """Each run with the next of a row that has the best first."""
     sign = -1.0 if lower_is_better(measure) else 1.0
-    found = []
-    for better, worse in pairwise(runs):
-        one, other = values[better], values[worse]
-        common = [seed for seed in one if seed in other and measure in one[seed] and measure in other[seed]]
-        leads = [sign * (one[seed][measure] - other[seed][measure]) for seed in common]
-        found.append(Comparison(better, worse, sum(lead > 0.0 for lead in leads), len(leads), Spread.of(leads)))
-    return found
+    return [
+        _comparison((one, other), values[one], values[other], (measure, measure), sign) for one, other in pairwise(runs)
+    ]
+
+
+def compare_measures(values: Values, run: str, measures: Sequence[str]) -> list[Comparison]:
+    """Each measure of a run with the next of a row that has the highest first."""
+    return [_comparison(pair, values[run], values[run], pair, 1.0) for pair in pairwise(measures)]
+
+
+def compare_with(values: Values, ordering: Ordering) -> list[Comparison]:
+    """What was found, held against what somebody else has."""
+    if ordering.run:
+        return compare_measures(values, ordering.run, ordering.measures)
+    return compare(values, ordering.measure, ordering.runs)
+
+
+def _comparison(
+    names: tuple[str, str], one: BySeed, other: BySeed, measures: tuple[str, str], sign: float
+) -> Comparison:
+    """The first of two with the second, in the seeds that have both."""
+    first, second = measures
+    common = [seed for seed in one if seed in other and first in one[seed] and second in other[seed]]
+    leads = [sign * (one[seed][first] - other[seed][second]) for seed in common]
+    return Comparison(*names, sum(lead > 0.0 for lead in leads), len(leads), Spread.of(leads))
 
 
 def by_mean(values: Values, measure: str, runs: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""An experiment's trainings, each a ``panoptic-train fit`` in a process of its own.
+"""An experiment's trainings, each a ``panoptic-train fit`` (or ``validate``) in a process of its own.
 
 A process of its own gives its memory back, and one that fails leaves the others alone.  An experiment that was killed
 goes on where it was: finished trainings have their result and are left out, others go on from their last checkpoint.
@@ -20,10 +20,11 @@ from typing import Protocol
 
 import yaml
 
-from panoptic_ros.configuration import ConfigurationError, read_yaml
+from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
 from panoptic_ros.files import written_whole
 from panoptic_training.experiments.configuration import Trial
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, differences
+from panoptic_training.fit.configuration import TrainingConfig
 from panoptic_training.fit.result import RESULT
 
 CONFIG, LOG, LOCK = "training.yaml", "log.txt", ".lock"
@@ -74,7 +75,11 @@ def unfinished(trials: Sequence[Trial]) -> list[Trial]:
     """
     for trial in trials:
         path = trial.folder / CONFIG
-        if path.is_file() and (different := differences(read_yaml(path), trial.config.plain())):
+        if not path.is_file():
+            continue
+        # Keys that came later than the file had their defaults.
+        before = from_mapping(TrainingConfig, read_yaml(path), str(path)).plain()
+        if different := differences(before, trial.config.plain()):
             raise ConfigurationError(
                 f"{path}: the experiment has changed since this was begun: {', '.join(different)} differ; choose "
                 "another --out or remove the folder"
@@ -118,8 +123,8 @@ def run(trials: Sequence[Trial], fitting: Fitting, watch: Watch) -> list[Trial]:
                     if error:
                         failed.append(trial)
                         for one in list(waiting):  # those that start from others stand behind them
-                            if any((one.after, one.seed) == (other.run, other.seed) for other in failed):
-                                watch.ended(one, f"it starts from {one.after}, which has failed")
+                            if missed := [other.run for other in failed if _needs(one, other)]:
+                                watch.ended(one, f"it starts from {missed[0]}, which has failed")
                                 waiting.remove(one)
                                 failed.append(one)
                 if running:
@@ -135,12 +140,17 @@ def run(trials: Sequence[Trial], fitting: Fitting, watch: Watch) -> list[Trial]:
 
 def _ready(waiting: Sequence[Trial], running: Sequence[Trial]) -> list[Trial]:
     """Those that wait for no other."""
-    unfinished = {(trial.run, trial.seed) for trial in (*waiting, *running)}
-    return [trial for trial in waiting if (trial.after, trial.seed) not in unfinished]
+    unfinished = (*waiting, *running)
+    return [trial for trial in waiting if not any(_needs(trial, other) for other in unfinished)]
+
+
+def _needs(trial: Trial, other: Trial) -> bool:
+    """Whether a trial begins at another's end."""
+    return other.run in trial.after and other.seed == trial.seed
 
 
 def _start(trial: Trial, fitting: Fitting, lock: int) -> subprocess.Popen[bytes]:
-    """Start a training, or let it go on from its last checkpoint."""
+    """Start a training, or let it go on from its last checkpoint; what is merged is validated."""
     folder = trial.folder
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / CONFIG) as file:
@@ -150,7 +160,8 @@ def _start(trial: Trial, fitting: Fitting, lock: int) -> subprocess.Popen[bytes]
     ):  # of data that another training has looked at; of other data it is not used
         if not (folder / survey.name).exists():
             shutil.copy2(survey, folder / survey.name)
-    command = [sys.executable, "-m", "panoptic_training.commands.main", "fit", "--config", str(folder / CONFIG)]
+    what = "validate" if trial.config.weights.outputs else "fit"
+    command = [sys.executable, "-m", "panoptic_training.commands.main", what, "--config", str(folder / CONFIG)]
     command += ["--out", str(folder), "--data-root", str(fitting.data_root), "--device", fitting.device]
     if (folder / f"{LAST}{SUFFIX}").is_file():
         command.append("--resume")

@@ -80,6 +80,9 @@ class TrainingConfig:
         Name or path of a label set in place of the model's; empty for the model's.
     network:
         Settings of the network in place of the model's, such as ``semantic: fpn``; keys that are not named stay.
+    decode:
+        Thresholds of the decode in place of the model's, such as ``score_threshold: 0.3``, which validation and the
+        exported weights have then; keys that are not named stay.
     input_height, input_width:
         Of the network's input, in place of the model's; null for the model's.
     frozen:
@@ -134,6 +137,7 @@ class TrainingConfig:
     weights: StartOptions = field(default_factory=StartOptions)
     labels: str = ""
     network: Mapping[str, Any] = field(default_factory=dict)
+    decode: Mapping[str, Any] = field(default_factory=dict)
     input_height: int | None = None
     input_width: int | None = None
     frozen: tuple[str, ...] = ()
@@ -208,7 +212,7 @@ def training_config(content: Mapping[str, Any], path: Path) -> TrainingConfig:
         model=beside(path.parent, config.model),
         labels=beside(path.parent, config.labels),
         network={key: beside(path.parent, value) for key, value in config.network.items()},
-        weights=dataclasses.replace(config.weights, path=beside(path.parent, config.weights.path)),
+        weights=config.weights.beside(path.parent),
     )
 
 
@@ -220,7 +224,7 @@ def model_config(config: TrainingConfig) -> ModelConfig:
     FileNotFoundError, ConfigurationError
         See `load_model_config` and `changed_config`.
     """
-    model = changed_config(load_model_config(config.model), config.network, f"{config.model}: network")
+    model = changed_config(load_model_config(config.model), config.network, config.decode, config.model)
     return dataclasses.replace(
         model,
         labels=config.labels or model.labels,

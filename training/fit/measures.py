@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from panoptic_ros import fusion
 from panoptic_ros.datasets import Truth
 from panoptic_ros.evaluation.metrics import Metrics
 from panoptic_ros.evaluation.overlaps import Overlaps, overlaps
+from panoptic_ros.evaluation.recall import ProposalRecall
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
@@ -44,6 +46,14 @@ def instance_ious(pairs: Overlaps) -> list[float]:
     return best
 
 
+def boxes_in_frame(boxes: Tensor, letterbox: Letterbox) -> NDArray[np.float64]:
+    """Boxes (N, 4) x0, y0, x1, y1 in pixels of a network's input, in those of the frame that lies there."""
+    scale = np.array((letterbox.scale_x, letterbox.scale_y) * 2)
+    offset = np.array((letterbox.left, letterbox.top) * 2)
+    found: NDArray[np.float64] = (boxes.double().cpu().numpy() - offset) / scale
+    return found
+
+
 class Measures:
     """Collects predictions of one validation.
 
@@ -57,6 +67,7 @@ class Measures:
         self._labels = labels
         self._panoptic = Metrics(labels, ("panoptic_quality", "average_precision"))
         self._semantic = Metrics(labels, ("semantic_iou",))
+        self._recall = ProposalRecall()
         self._ious: list[float] = []
 
     def update(
@@ -66,6 +77,7 @@ class Measures:
         semantic: PanopticSegmentation | None,
         truth: Truth,
         has_instances: bool,
+        proposals: NDArray[np.float64] | None = None,
     ) -> None:
         """Take one frame.
 
@@ -79,6 +91,8 @@ class Measures:
             Of the same size.
         has_instances:
             Whether it tells things apart; if not, only classes are measured.
+        proposals:
+            (N, 4) x0, y0, x1, y1 in pixels of the frame, the regions that a system looks at; None where it has none.
 
         Raises
         ------
@@ -88,20 +102,25 @@ class Measures:
         self._semantic.update(name, panoptic if semantic is None else semantic, truth)
         if has_instances:
             self._panoptic.update(name, panoptic, truth)
-            self._ious += instance_ious(overlaps(name, panoptic, truth, self._labels))
+            pairs = overlaps(name, panoptic, truth, self._labels)
+            self._ious += instance_ious(pairs)
+            if proposals is not None:
+                self._recall.update_proposals(pairs, proposals)
 
     def result(self) -> dict[str, float]:
         """Each measure that means something, in [0, 1], over the frames of all processes; every process must call."""
-        parts = [(self._panoptic, self._semantic, self._ious)]
+        parts = [(self._panoptic, self._semantic, self._recall, self._ious)]
         if distributed.is_available() and distributed.is_initialized():
             gathered = [parts[0]] * distributed.get_world_size()
             distributed.all_gather_object(gathered, parts[0])
             parts = gathered
-        panoptic, semantic, ious = Measures(self._labels)._panoptic, Measures(self._labels)._semantic, []
+        empty = Measures(self._labels)
+        panoptic, semantic, recall, ious = empty._panoptic, empty._semantic, empty._recall, empty._ious
         for part in parts:
             panoptic.merge(part[0])
             semantic.merge(part[1])
-            ious += part[2]
+            recall.merge(part[2])
+            ious += part[3]
         found: dict[str, float | None] = {"instance_iou": float(np.mean(ious)) if ious else None}
         if classes := semantic.result().semantic_iou:
             found["semantic_iou"] = classes.mean_iou
@@ -111,4 +130,7 @@ class Measures:
                 found |= {f"{what}{group}": getattr(mean, what) for what in ("pq", "sq", "rq")} if mean else {}
         if panoptic.images and (precision := result.average_precision):
             found |= {"mask_ap": precision.masks.ap, "mask_ap50": precision.masks.ap50, "box_ap": precision.boxes.ap}
+        recalls = recall.result()
+        found["proposal_recall"] = recalls.mean_recall
+        found |= {f"proposal_recall_{size}": value for size, value in recalls.by_size}
         return {name: value for name, value in found.items() if value is not None}

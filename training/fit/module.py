@@ -22,7 +22,7 @@ from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.order import STEP
 from panoptic_training.data.samples import Batch
 from panoptic_training.fit.configuration import TrainingConfig
-from panoptic_training.fit.measures import Measures, semantic_segmentation
+from panoptic_training.fit.measures import Measures, boxes_in_frame, semantic_segmentation
 from panoptic_training.fit.optimisation import factor, make_optimizer
 
 SEMANTIC_OUTPUT = "semantic_logits"
@@ -172,17 +172,22 @@ class PanopticTraining(pl.LightningModule):
             self.log(f"{VAL}{name}", value, batch_size=len(batch), sync_dist=True)
         letterboxes = [frame.letterbox for frame in batch.frames]
         segmentations = self.model.decode(outputs, letterboxes, self._model_config.decode)
-        logits: Iterable[Tensor | None] = [None] * len(batch)
+        nothing: list[Tensor | None] = [None] * len(batch)
+        logits: Iterable[Tensor | None] = nothing
         if self.model.semantic_classes in (None, tuple(range(len(self.model.labels)))):
-            logits = outputs.get(SEMANTIC_OUTPUT, logits)
-        for name, frame, panoptic, plane in zip(batch.targets.names, batch.frames, segmentations, logits, strict=True):
+            logits = outputs.get(SEMANTIC_OUTPUT, nothing)
+        regions = self.model.proposals_of(outputs) or nothing
+        for name, frame, panoptic, plane, boxes in zip(
+            batch.targets.names, batch.frames, segmentations, logits, regions, strict=True
+        ):
             if not frame.counted:
                 continue
             semantic = None
             if plane is not None:
                 stride = images.shape[-1] // plane.shape[-1]
                 semantic = semantic_segmentation(plane, stride, frame.letterbox, self.model.labels)
-            self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances)
+            proposals = None if boxes is None else boxes_in_frame(boxes, frame.letterbox)
+            self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances, proposals)
         return {SEGMENTATIONS: segmentations}
 
     def on_validation_epoch_end(self) -> None:

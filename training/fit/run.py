@@ -91,6 +91,8 @@ class Run:
     """
 
     def __init__(self, config: TrainingConfig, options: RunOptions, watch: Watch) -> None:
+        if config.weights.outputs:
+            raise ConfigurationError("weights: outputs: merged networks are validated, not trained")
         self.options = options
         self.config = config = _adapted(config, options)
         self.report: WeightsReport | None = None
@@ -102,9 +104,9 @@ class Run:
             raise ConfigurationError(
                 f"{self._checkpoint}: a training is there already; go on with --resume, or choose another --out"
             )
-        located = _located(config, options.data_root)
-        self.model_config = model_config(located)
-        self.model = self._build_model(located.weights)
+        place = located(config, options.data_root)
+        self.model_config = model_config(place)
+        self.model = self._build_model(place.weights)
         loading = Loading(
             labels=self.model.labels,
             size=(self.model_config.input_height, self.model_config.input_width),
@@ -275,10 +277,10 @@ def _adapted(config: TrainingConfig, options: RunOptions) -> TrainingConfig:
     return config
 
 
-def _located(config: TrainingConfig, root: Path) -> TrainingConfig:
+def located(config: TrainingConfig, root: Path) -> TrainingConfig:
     """The same with weights and files of the network that lie in the folder of data sets found there."""
     return replace(
         config,
         network={key: beside(root, value) for key, value in config.network.items()},
-        weights=replace(config.weights, path=beside(root, config.weights.path)),
+        weights=config.weights.beside(root),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from panoptic_ros.configuration import beside
 from panoptic_ros.models.model import PanopticModel, WeightsReport
 from panoptic_ros.models.weights import UNTRAINED_KEY, WeightsError, label_names, load_weights
 from panoptic_ros.resources import WEIGHTS_SUFFIX, weights_of
@@ -42,6 +44,7 @@ class StartOptions:
     layers: int | None = None
     classes: int | None = None
     parts: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.parts and (self.layers, self.classes) != (None, None):
@@ -52,6 +55,13 @@ class StartOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if self.outputs and not self.path:
+            raise ValueError("outputs are of other networks than that of path, which is not given")
+
+    def beside(self, folder: Path) -> StartOptions:
+        """The same with files that lie in a folder found there; see `configuration.beside`."""
+        outputs = {name: beside(folder, path) for name, path in self.outputs.items()}
+        return replace(self, path=beside(folder, self.path), outputs=outputs)
 
 
 def load_start(model: PanopticModel, options: StartOptions) -> WeightsReport | None:

@@ -112,6 +112,13 @@ class RegionSystem(PanopticModel):
         )
         return propose(self.rpn, objectness, deltas, self.input_size(outputs))
 
+    @torch.inference_mode()
+    def proposals_of(self, outputs: dict[str, Tensor]) -> list[Tensor] | None:
+        """See `PanopticModel.proposals_of`."""
+        if not self.detects or self._silent(INSTANCE_PARTS):
+            return None
+        return self.proposals(outputs).boxes
+
     def instances(self, outputs: Mapping[str, Tensor], options: InstanceDecodeOptions) -> list[Instances]:
         """The instances of each image of a batch, in pixels of the input."""
         return detect(
