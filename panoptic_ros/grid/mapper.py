@@ -90,8 +90,9 @@ class Mapper:
 
     def observe(self, points: Cloud | DepthImage, views: Sequence[CameraView], tree: PoseTree) -> Observation:
         """What a sensor and the masks of its time say; raises what `observe_cloud` does."""
-        observe = observe_cloud if isinstance(points, Cloud) else observe_depth
-        return observe(points, views, tree, self.labels, self.options)
+        if isinstance(points, Cloud):
+            return observe_cloud(points, views, tree, self.labels, self.options)
+        return observe_depth(points, views, tree, self.labels, self.options)
 
     def take(self, observation: Observation, place: NDArray[np.float64]) -> GridResult:
         """Make an observation part of the grid, whose window is put around the vehicle."""
