@@ -14,6 +14,7 @@ from panoptic_ros.evaluation.grid_bag import GridEvaluation, evaluate_grids, wit
 from panoptic_ros.evaluation.recorded_cameras import find_cameras
 from panoptic_ros.grid.options import GridOptions
 from panoptic_ros.recorded_grid import FedGrid, GridTopics, Segment, find_grid_topics, grid_camera
+from panoptic_ros.resources import weights_of
 
 TRUTH, PREDICTIONS = "truth", "predictions"
 
@@ -80,7 +81,8 @@ def load_drive(given: argparse.Namespace) -> Drive:
         pipeline = Pipeline.load(given.model, given.weights, given.device)
         labels, segment = pipeline.labels, network_segments(pipeline)
         topics = {camera.name: camera.images for camera in cameras}
-        source = f"{given.model}, {Path(given.weights).name or 'random weights'}"
+        file = weights_of(given.model, given.weights)
+        source = f"{given.model}, {Path(file).name if file else 'random weights'}"
     else:
         of_truth = given.labels == TRUTH
         topics = {camera.name: camera.truth if of_truth else camera.predictions for camera in cameras}

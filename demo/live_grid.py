@@ -100,6 +100,7 @@ def measure_grid(bag: Path, source: Input, record: Record, path: Path) -> dict[s
         "clouds received by the node": sum(int(values.get(f"received, {topic}", 0)) for topic in source.clouds),
         "grids made by the node": int(values.get("grids", 0)),
         "grids received": len(record.grid_ages),
+        "masks that labelled an earlier cloud": int(values.get("labelled late", 0)),
     }
     figures |= {key: int(value) for key, value in values.items() if key.startswith("dropped, ")}
     arrivals = record.grid_arrivals

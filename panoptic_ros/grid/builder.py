@@ -5,6 +5,9 @@ cloud, until it is known which image of each camera is nearest.  Time is that of
 come.  Nothing here blocks or raises over bad data: what cannot be used is counted by its reason, the last message of
 each reason is kept, and the grid stays as it was.
 
+A cloud does not wait for a network that is slower than that.  It tells what is occupied at once, and is kept for the
+masks of its time, whose labels are added at the cloud's stamp when they come.
+
 A recording is worked off whole (`GridBuilder.process`).  A node that is slower than its sensors must not fall behind
 them (`GridBuilder.process_next`): what came of a sensor while the builder was at work supersedes what is older.
 """
@@ -12,7 +15,6 @@ them (`GridBuilder.process_next`): what came of a sensor while the builder was a
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -21,9 +23,23 @@ from numpy.typing import NDArray
 from panoptic_ros.grid.clouds import Cloud
 from panoptic_ros.grid.contact_line import observe_contact_line
 from panoptic_ros.grid.depth import DepthImage
-from panoptic_ros.grid.labelling import CameraView, observe_cloud, observe_depth
-from panoptic_ros.grid.objects import find_objects
-from panoptic_ros.grid.observations import Observation
+from panoptic_ros.grid.inputs import (
+    BAD_INPUT,
+    BAD_TRANSFORM,
+    LATE_MASK,
+    NO_POSE,
+    POSE_JUMP,
+    QUEUE_FULL,
+    SUPERSEDED,
+    TOO_OLD,
+    UNKNOWN_FRAME,
+    Input,
+    Waiting,
+    name_of,
+)
+from panoptic_ros.grid.labelling import CameraView
+from panoptic_ros.grid.late_labels import KeptClouds, LateLabels
+from panoptic_ros.grid.mapper import GridResult, Mapper
 from panoptic_ros.grid.options import GridOptions
 from panoptic_ros.grid.poses import (
     NANOSECONDS,
@@ -35,48 +51,13 @@ from panoptic_ros.grid.poses import (
     UnknownFrameError,
     seconds,
 )
-from panoptic_ros.grid.semantic_grid import SemanticGrid
-from panoptic_ros.grid.snapshot import GridSnapshot
-from panoptic_ros.grid.tracking import TrackedObject, Tracker
+from panoptic_ros.grid.views import ALONE, CameraViews
 from panoptic_ros.labels import LabelSet
 
 STREAM_JUMP = NANOSECONDS
 """A stream of a sensor that goes back by more than this has a clock that has jumped."""
 
-ALONE = NANOSECONDS
-"""So long after the last cloud or depth image the cameras are alone, and their contact lines count."""
-
-KEPT_VIEWS = 32  # of each camera
-
 _NEVER = -(2**62)  # before every stamp
-
-NO_POSE, UNKNOWN_FRAME, POSE_JUMP, TOO_OLD = "no pose", "unknown frame", "pose jump", "too old"
-BAD_INPUT, BAD_TRANSFORM, QUEUE_FULL = "bad input", "bad transform", "queue full"
-SUPERSEDED = "superseded"
-
-Input = Cloud | DepthImage | CameraView
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GridResult:
-    """What one input has led to.
-
-    Attributes
-    ----------
-    stamp:
-        That of the input, nanoseconds.
-    snapshot:
-        The grid after it.
-    objects:
-        What is tracked.
-    observation:
-        What the input said; its instances are track ids, 0 where an instance has no track.
-    """
-
-    stamp: int
-    snapshot: GridSnapshot
-    objects: tuple[TrackedObject, ...]
-    observation: Observation
 
 
 class _Answer(Enum):
@@ -84,36 +65,6 @@ class _Answer(Enum):
 
     WAIT = 0
     NOTHING = 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """An input that waits, of which sensor, and whether it came while the builder was at work."""
-
-    item: Input
-    stream: str
-    is_pressing: bool
-
-
-@dataclass(slots=True, eq=False)
-class _Camera:
-    """The views of one camera that a cloud may still need, by stamp."""
-
-    views: list[CameraView] = field(default_factory=list)
-    period: int = 0
-
-    def add(self, view: CameraView) -> None:
-        if self.views:
-            self.period = max(0, view.stamp - self.views[-1].stamp)
-        self.views.append(view)
-        self.views.sort(key=lambda one: one.stamp)
-
-    def settled(self, stamp: int) -> bool:
-        """Whether no view that is still to come can be nearer to a stamp than those that are here."""
-        return self.views[-1].stamp + self.period // 2 >= stamp
-
-    def nearest(self, stamp: int) -> CameraView:
-        return min(self.views, key=lambda view: abs(view.stamp - stamp))
 
 
 class GridBuilder:
@@ -140,6 +91,8 @@ class GridBuilder:
         The last message of each reason.
     resets:
         How often the grid began anew, by reason.
+    late_labels:
+        How many masks have labelled a cloud that was part of the grid already.
     """
 
     def __init__(
@@ -156,16 +109,18 @@ class GridBuilder:
         self.dropped: Counter[str] = Counter()
         self.last_errors: dict[str, str] = {}
         self.resets: Counter[str] = Counter()
-        self._grid = SemanticGrid(options, labels, confusion)
-        self._tracker = Tracker(options, labels)
-        self._pending: list[_Waiting] = []
+        self.late_labels = 0
+        self._mapper = Mapper(options, labels, confusion)
+        self._pending: list[Waiting] = []
         self._busy = False
-        self._cameras: dict[int, _Camera] = {}
+        self._wait = round(options.poses.wait * NANOSECONDS)
+        tolerance = round(options.labelling.maximum_time_difference * NANOSECONDS)
+        self._views = CameraViews(self._wait, tolerance)
+        self._kept = KeptClouds(round(options.labelling.patience * NANOSECONDS), tolerance)
         self._streams: dict[str, int] = {}
         self._clock = _NEVER
         self._newest_points: int | None = None
         self._first_view: int | None = None
-        self._last_base: tuple[int, NDArray[np.float64]] | None = None
 
     def add_pose(self, parent: str, child: str, stamp: int, pose: Pose, static: bool = False) -> None:
         """Take a transform: `child` in `parent` at a stamp, nanoseconds."""
@@ -184,7 +139,15 @@ class GridBuilder:
         """Take an image's segmentation: for the clouds of about its time, and for its contact line."""
         stream = f"camera {view.index}"
         self._notice(stream, view.stamp)
-        self._cameras.setdefault(view.index, _Camera()).add(view)
+        self._views.add(view, self._clock)
+        self._mapper.tracker.behind = self._views.lateness
+        waiting = ((one.stream, one.item.stamp) for one in self._pending)
+        late = self._kept.claim(view, waiting)
+        for one in late:
+            self._queue(one, f"labels of camera {view.index}")
+        if not late and self._kept.has_missed(view):
+            behind = seconds(self._clock - view.stamp)
+            self._drop(LATE_MASK, f"{name_of(view)} came {behind} late: the clouds of its time are given up")
         if self._first_view is None:
             self._first_view = view.stamp
         if self.contact_line is not False:
@@ -216,7 +179,7 @@ class GridBuilder:
         come faster than they are worked off.  What has waited for a pose or a mask only is worked off whole.  Sensors
         take turns: the oldest stamp is first.
         """
-        streams: dict[str, list[_Waiting]] = {}
+        streams: dict[str, list[Waiting]] = {}
         for one in self._pending:
             streams.setdefault(one.stream, []).append(one)
         turns = [
@@ -230,10 +193,10 @@ class GridBuilder:
                     if one.is_pressing:
                         self._supersede(one)
                     self._busy = True
-                    self._forget_views()
+                    self._forget()
                     return result
         self._busy = False
-        self._forget_views()
+        self._forget()
         return None
 
     def finish(self) -> list[GridResult]:
@@ -253,12 +216,12 @@ class GridBuilder:
     def _restart(self, reason: str) -> None:
         self.resets[reason] += 1
         self._pending.clear()
-        self._cameras.clear()
+        self._views.clear()
+        self._kept.clear()
         self._streams.clear()
         self._clock = _NEVER
-        self._newest_points = self._first_view = self._last_base = None
-        self._grid.reset()
-        self._tracker.reset()
+        self._newest_points = self._first_view = None
+        self._mapper.reset()
 
     def _drop(self, reason: str, message: str) -> None:
         self.dropped[reason] += 1
@@ -273,86 +236,86 @@ class GridBuilder:
         self._clock = max(self._clock, stamp)
 
     def _queue(self, item: Input, stream: str) -> None:
-        self._pending.append(_Waiting(item, stream, self._busy))
+        since = self._clock if isinstance(item, LateLabels) else item.stamp
+        self._pending.append(Waiting(item, stream, since, self._busy))
         self._pending.sort(key=lambda one: one.item.stamp)
         while len(self._pending) > self.options.poses.queue:
             oldest = self._pending.pop(0).item
-            self._drop(QUEUE_FULL, f"{_name(oldest)}: more than {self.options.poses.queue} inputs wait for poses")
+            self._drop(QUEUE_FULL, f"{name_of(oldest)}: more than {self.options.poses.queue} inputs wait for poses")
 
     def _handle(self, final: bool) -> list[GridResult]:
         results = [result for one in list(self._pending) if (result := self._settle(one, final)) is not None]
-        self._forget_views()
+        self._forget()
         return results
 
-    def _settle(self, one: _Waiting, final: bool) -> GridResult | None:
+    def _settle(self, one: Waiting, final: bool) -> GridResult | None:
         """Handle an input if it is ready; what is not yet goes on waiting."""
         item = one.item
-        late = final or self._clock - item.stamp > round(self.options.poses.wait * NANOSECONDS)
+        late = final or self._clock - one.since > self._wait
         result: GridResult | _Answer = _Answer.NOTHING
         try:
-            result = self._try(item, late)
+            result = self._try(one, late)
         except (NotYetError, UnknownFrameError) as error:
             if late:
                 unknown = isinstance(error, UnknownFrameError)
-                self._drop(UNKNOWN_FRAME if unknown else NO_POSE, f"{_name(item)}: {error}")
+                self._drop(UNKNOWN_FRAME if unknown else NO_POSE, f"{name_of(item)}: {error}")
             else:
                 result = _Answer.WAIT
         except PoseJumpError as error:
-            self._drop(POSE_JUMP, f"{_name(item)}: {error}")
+            self._drop(POSE_JUMP, f"{name_of(item)}: {error}")
         except PoseError as error:
-            self._drop(TOO_OLD, f"{_name(item)}: {error}")
+            self._drop(TOO_OLD, f"{name_of(item)}: {error}")
         except ValueError as error:
-            self._drop(BAD_INPUT, f"{_name(item)}: {error}")
+            self._drop(BAD_INPUT, f"{name_of(item)}: {error}")
         finally:
             # Also after an error that nobody foresaw, which would come again with the same input.
             if result is not _Answer.WAIT:
                 self._pending.remove(one)
         return result if isinstance(result, GridResult) else None
 
-    def _supersede(self, newest: _Waiting) -> None:
+    def _supersede(self, newest: Waiting) -> None:
         """Drop what is older of the same sensor."""
         for one in list(self._pending):
             if one.stream == newest.stream and one.item.stamp < newest.item.stamp:
                 self._pending.remove(one)
-                self._drop(SUPERSEDED, f"{_name(one.item)}: a newer one came before it was begun")
+                self._drop(SUPERSEDED, f"{name_of(one.item)}: a newer one came before it was begun")
 
-    def _try(self, item: Input, late: bool) -> GridResult | _Answer:
+    def _try(self, one: Waiting, late: bool) -> GridResult | _Answer:
         """The result of an input, if it has one and nothing that it needs may still come."""
+        item = one.item
         if isinstance(item, CameraView):
             return self._try_view(item, late)
+        if isinstance(item, LateLabels):
+            self._mapper.label_late(item, self.tree)
+            self.late_labels += 1
+            return _Answer.NOTHING
         base = self.tree.lookup(self.options.fixed_frame, self.options.base_frame, item.stamp)
-        if not late and not all(camera.settled(item.stamp) for camera in self._active(item.stamp)):
+        if not late and not self._views.settled(item.stamp):
             return _Answer.WAIT
         views = self._views_for(item.stamp, late)
         if views is None:
             return _Answer.WAIT
-        if isinstance(item, Cloud):
-            observation = observe_cloud(item, views, self.tree, self.labels, self.options)
-        else:
-            observation = observe_depth(item, views, self.tree, self.labels, self.options)
-        return self._take(observation, base)
+        observation = self._mapper.observe(item, views, self.tree)
+        self._check_place(item.stamp, base)
+        self._kept.add(one.stream, item, views)
+        return self._mapper.take(observation, base.translation)
 
     def _try_view(self, view: CameraView, late: bool) -> GridResult | _Answer:
         if self.contact_line is None:
             if self._newest_points is not None:
                 if abs(view.stamp - self._newest_points) <= ALONE or view.stamp < self._newest_points:
                     return _Answer.NOTHING
-            elif not late and self._clock - (self._first_view or 0) < round(self.options.poses.wait * NANOSECONDS):
+            elif not late and self._clock - (self._first_view or 0) < self._wait:
                 return _Answer.WAIT  # a lidar may still be starting
         base = self.tree.lookup(self.options.fixed_frame, self.options.base_frame, view.stamp)
-        return self._take(observe_contact_line(view, self.tree, self.labels, self.options), base)
-
-    def _active(self, stamp: int) -> list[_Camera]:
-        """The cameras that deliver: one that has stopped is not waited for."""
-        return [camera for camera in self._cameras.values() if stamp - camera.views[-1].stamp < ALONE]
+        observation = observe_contact_line(view, self.tree, self.labels, self.options)
+        self._check_place(view.stamp, base)
+        return self._mapper.take(observation, base.translation)
 
     def _views_for(self, stamp: int, late: bool) -> list[CameraView] | None:
         """The view of each camera that labels a cloud of `stamp`; None while the pose of one may still come."""
         found = []
-        for camera in self._cameras.values():
-            view = camera.nearest(stamp)
-            if abs(view.stamp - stamp) > round(self.options.labelling.maximum_time_difference * NANOSECONDS):
-                continue
+        for view in self._views.near(stamp):
             try:
                 self.tree.lookup(view.frame, self.options.fixed_frame, view.stamp)
             except PoseError as error:
@@ -361,62 +324,23 @@ class GridBuilder:
                     return None
                 # Without this camera the cloud still says what is occupied.
                 reason = POSE_JUMP if isinstance(error, PoseJumpError) else NO_POSE
-                self._drop(UNKNOWN_FRAME if isinstance(error, UnknownFrameError) else reason, f"{_name(view)}: {error}")
+                self._drop(
+                    UNKNOWN_FRAME if isinstance(error, UnknownFrameError) else reason, f"{name_of(view)}: {error}"
+                )
                 continue
             found.append(view)
         return found
 
-    def _take(self, observation: Observation, base: Pose) -> GridResult:
-        self._check_place(observation.stamp, base.translation)
-        measured = find_objects(observation, self.labels, self.options)
-        objects = self._tracker.update(observation.stamp, measured)
-        tracks = self._tracker.tracks_of(measured)
-        observation = replace(observation, instances=_as_tracks(observation, tracks))
-        self._grid.move(float(base.translation[0]), float(base.translation[1]))
-        self._grid.update(observation)
-        self._grid.advance(observation.stamp)
-        return GridResult(observation.stamp, self._grid.snapshot(observation.stamp), objects, observation)
-
-    def _check_place(self, stamp: int, place: NDArray[np.float64]) -> None:
+    def _check_place(self, stamp: int, base: Pose) -> None:
         """Begin anew where the vehicle has been put somewhere else for good, as when odometry restarts."""
-        if self._last_base is not None:
-            then, there = self._last_base
-            allowed = self.options.poses.maximum_speed * abs(stamp - then) / NANOSECONDS
-            moved = float(np.linalg.norm(place - there))
-            if moved > max(self.options.poses.maximum_jump, allowed):
-                self.resets["pose jump"] += 1
-                self.last_errors["reset"] = (
-                    f"pose jump: {self.options.base_frame} is {moved:.1f} m from where it was "
-                    f"{seconds(abs(stamp - then))} before; the grid begins anew"
-                )
-                self._grid.reset()
-                self._tracker.reset()
-        self._last_base = (stamp, place)
+        jump = self._mapper.check_place(stamp, base.translation)
+        if jump:
+            self.resets["pose jump"] += 1
+            self.last_errors["reset"] = f"pose jump: {jump}; the grid begins anew"
+            self._kept.clear()
 
-    def _forget_views(self) -> None:
-        """Keep the views that a cloud may still ask for."""
+    def _forget(self) -> None:
+        """Keep the masks that a cloud may still ask for, and the clouds that late masks may."""
         waiting = [one.item.stamp for one in self._pending if not isinstance(one.item, CameraView)]
-        oldest = min([self._clock - round(self.options.poses.wait * NANOSECONDS), *waiting])
-        oldest -= round(self.options.labelling.maximum_time_difference * NANOSECONDS)
-        for camera in self._cameras.values():
-            recent = [view for view in camera.views if view.stamp >= oldest] or camera.views[-1:]
-            camera.views[:] = recent[-KEPT_VIEWS:]
-
-
-def _name(item: Input) -> str:
-    if isinstance(item, CameraView):
-        return f"camera {item.name} at {seconds(item.stamp)}"
-    return f"{'cloud' if isinstance(item, Cloud) else 'depth image'} in {item.frame} at {seconds(item.stamp)}"
-
-
-def _as_tracks(observation: Observation, tracks: dict[tuple[int, int], int]) -> NDArray[np.int32]:
-    """(N,) int32, the track of each point's instance, 0 for none."""
-    found = np.zeros(len(observation), dtype=np.int32)
-    things = np.flatnonzero(observation.instances)
-    if not len(things) or not tracks:
-        return found
-    pairs = observation.cameras[things].astype(np.int64) << 32 | observation.instances[things]
-    keys, where = np.unique(pairs, return_inverse=True)
-    numbers = [tracks.get((int(key) >> 32, int(key) & 0xFFFFFFFF), 0) for key in keys]
-    found[things] = np.array(numbers, dtype=np.int32)[where]
-    return found
+        self._views.forget(min([self._clock - self._wait, *waiting]))
+        self._kept.forget(self._clock)

@@ -17,7 +17,8 @@ from panoptic_ros.grid.window import Window
 def sectors(x: NDArray[np.float32], y: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """The sector of each direction: intp in [0, count), counted counter-clockwise from that of -x.
 
-    Coordinates broadcast: a row of x and a column of y are the directions of a plane.
+    Coordinates broadcast: a row of x and a column of y are the directions of a plane.  All is float32: a direction so
+    near to a border that this does not tell, about 1e-7 of a turn, may fall to either side, of points and cells alike.
     """
     turns = (np.arctan2(y, x) + np.float32(math.pi)) * np.float32(count / (2 * math.pi))
     # The direction of -x itself is both the first and the last border.

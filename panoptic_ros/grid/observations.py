@@ -50,3 +50,34 @@ class Observation:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def check(self, classes: int) -> None:
+        """Raise ValueError if the arrays do not fit together, or hold what they must not.
+
+        Parameters
+        ----------
+        classes:
+            How many the label set has.
+        """
+        count = len(self.points)
+        if self.points.shape != (count, 3) or self.origin.shape != (3,):
+            raise ValueError(
+                f"observation of {self.source}: points must be (N, 3) and origin (3,), "
+                f"got {self.points.shape} and {self.origin.shape}"
+            )
+        if not np.isfinite(self.origin).all():
+            raise ValueError(f"observation of {self.source}: origin {self.origin} is not finite")
+        for name in ("heights", "classes", "instances", "cameras", "obstacle", "weights"):
+            shape = getattr(self, name).shape
+            if shape != (count,):
+                raise ValueError(f"observation of {self.source}: {name} must be ({count},), got {shape}")
+        if count and not -1 <= self.classes.min() <= self.classes.max() < classes:
+            raise ValueError(
+                f"observation of {self.source}: classes must be -1 to {classes - 1}, "
+                f"got {self.classes.min()} to {self.classes.max()}"
+            )
+        if count and not 0 < self.weights.min() <= self.weights.max() <= 1:
+            raise ValueError(
+                f"observation of {self.source}: weights must be in (0, 1], "
+                f"got {self.weights.min()} to {self.weights.max()}"
+            )

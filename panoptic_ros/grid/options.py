@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -12,120 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.configuration import from_mapping, read_yaml
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.grid.class_names import BODIES, GROUND, IGNORED, RAISED, STANDING, named
+from panoptic_ros.labels import LabelSet
 from panoptic_ros.resources import find_config
 
 Corner = tuple[float, float, float]
-
-GROUND = (
-    "road",
-    "road shoulder",
-    "roadshoulder",
-    "road median",
-    "road side",
-    "service lane",
-    "bike lane",
-    "driveway",
-    "lane marking*",
-    "lanemkgs*",
-    "lane separator",
-    "crosswalk*",
-    "parking",
-    "parking aisle",
-    "sidewalk",
-    "pavement",
-    "pavement-merged",
-    "rug-merged",
-    "pedestrian area",
-    "traffic island",
-    "curb",
-    "curb cut",
-    "rail track",
-    "railroad",
-    "ground",
-    "terrain",
-    "dirt-merged",
-    "grass-merged",
-    "gravel",
-    "sand",
-    "snow",
-    "playingfield",
-    "platform",
-    "floor-*",
-    "manhole",
-    "catch basin",
-    "pothole",
-)
-"""What lies flat in the label sets that come with the package."""
-
-STANDING = (
-    "pole",
-    "utility pole",
-    "street light",
-    "traffic light*",
-    "traffic sign*",
-    "stop sign",
-    "signage*",
-    "billboard",
-    "banner",
-    "bench",
-    "bike rack",
-    "cctv camera",
-    "fire hydrant",
-    "junction box",
-    "mailbox",
-    "parking meter",
-    "phone booth",
-    "trash can",
-    "water valve",
-    "temporary barrier",
-    "traffic cone",
-    "chair",
-    "couch",
-    "sofa",
-    "bed",
-    "dining table",
-    "diningtable",
-    "toilet",
-    "tv",
-    "tvmonitor",
-    "microwave",
-    "oven",
-    "toaster",
-    "sink",
-    "refrigerator",
-    "potted plant",
-    "pottedplant",
-    "clock",
-    "vase",
-    "book",
-)
-"""The countable classes of these label sets that stay where they are."""
-
-RAISED = (
-    "sidewalk",
-    "pavement",
-    "pavement-merged",
-    "pedestrian area",
-    "traffic island",
-)
-"""What of the ground lies a kerb higher than the road."""
-
-BODIES = (
-    "building",
-    "building-other-merged",
-    "house",
-    "car",
-    "suvpickuptruck",
-    "truck",
-    "truck_bus",
-    "bus",
-    "train",
-    "caravan",
-)
-"""What goes on for a metre and more behind the side that is seen, from wherever it is seen."""
-
-IGNORED = ("sky", "sky-*", "ego vehicle", "car mount", "background")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +113,8 @@ class LabellingOptions:
         Two opposite corners, least and greatest, of the vehicle in the base frame, metres; points inside are its own.
     maximum_time_difference:
         Seconds between a cloud and the images that label it, at most.
+    patience:
+        Seconds that a cloud which is part of the grid already is kept for masks that come late; 0: they are not used.
     depth_stride:
         Every how many pixels of a depth image become a point, in rows and columns.
     ground_height:
@@ -236,12 +128,13 @@ class LabellingOptions:
     edge_margin: int = 2
     ego_box: tuple[Corner, Corner] | None = None
     maximum_time_difference: float = 0.1
+    patience: float = 3.0
     depth_stride: int = 4
     ground_height: Literal["base_plane", "estimated"] = "base_plane"
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "buffer_scale", "depth_stride")
-        _at_least(self, 0, "edge_margin", "buffer_relative", "buffer_absolute", "maximum_time_difference")
+        _at_least(self, 0, "edge_margin", "buffer_relative", "buffer_absolute", "maximum_time_difference", "patience")
         _positive(self, "gate_height")
         if self.ego_box is not None:
             least, greatest = self.ego_box
@@ -405,19 +298,19 @@ class GridOptions:
 
     def is_ground(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes lie flat."""
-        return _named(labels, self.ground) & ~self.is_ignored(labels)
+        return named(labels, self.ground) & ~self.is_ignored(labels)
 
     def is_raised(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes of the ground lie a kerb higher than the plane of the base."""
-        return _named(labels, self.contact_line.raised) & self.is_ground(labels)
+        return named(labels, self.contact_line.raised) & self.is_ground(labels)
 
     def is_body(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes of obstacles are deeper than the side that is seen."""
-        return _named(labels, self.contact_line.bodies) & self.is_obstacle(labels)
+        return named(labels, self.contact_line.bodies) & self.is_obstacle(labels)
 
     def is_ignored(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes say nothing about the grid."""
-        return _named(labels, self.ignored)
+        return named(labels, self.ignored)
 
     def is_obstacle(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes stand."""
@@ -426,7 +319,7 @@ class GridOptions:
     def is_dynamic(self, labels: LabelSet) -> NDArray[np.bool_]:
         """(C,) bool, which classes are things that may move; a lane marking is countable, but lies flat."""
         things = np.array([label.is_thing for label in labels.labels], dtype=np.bool_)
-        return things & self.is_obstacle(labels) & ~_named(labels, self.standing)
+        return things & self.is_obstacle(labels) & ~named(labels, self.standing)
 
 
 def load_grid_options(name: str | Path) -> GridOptions:
@@ -441,13 +334,6 @@ def load_grid_options(name: str | Path) -> GridOptions:
     """
     path = find_config("grid", str(name))
     return from_mapping(GridOptions, read_yaml(path), str(path))
-
-
-def _named(labels: LabelSet, patterns: tuple[str, ...]) -> NDArray[np.bool_]:
-    def matches(label: Label) -> bool:
-        return any(fnmatchcase(label.name.lower(), pattern.lower()) for pattern in patterns)
-
-    return np.array([matches(label) for label in labels.labels], dtype=np.bool_)
 
 
 def _positive(options: object, *names: str) -> None:

@@ -9,12 +9,13 @@ and of sensors does not matter.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic_ros.grid.cell_labels import CellLabels
 from panoptic_ros.grid.classes import ClassBlock, entropy
 from panoptic_ros.grid.free_space import free_cells, free_ranges
 from panoptic_ros.grid.observations import Observation
@@ -28,34 +29,6 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 CERTAIN = 0.5
 """How surely a cell must be free for that to end a thing in it at once; else the thing fades by itself."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Labels:
-    """Points in the window, either of the ground or of obstacles: the row of each one's cell in the tables of an
-    observation, the column of its class in its block (-1 without), whether that is a thing, whether a camera looks
-    there, track and weight.
-    """
-
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    dynamic: NDArray[np.bool_]
-    watched: NDArray[np.bool_]
-    instances: NDArray[np.int32]
-    weights: NDArray[np.float32]
-
-    def strongest(self, wanted: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """(M,) int32, the track that most of the points of each wanted cell are of, 0 for none."""
-        result = np.zeros(len(wanted), dtype=np.int32)
-        chosen = np.flatnonzero((self.instances > 0) & wanted[self.rows])
-        keys = (self.rows[chosen].astype(np.int64) << 32) | self.instances[chosen]
-        pairs, inverse = np.unique(keys, return_inverse=True)
-        weights = np.bincount(inverse, weights=self.weights[chosen], minlength=len(pairs))
-        cells, instances = pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)
-        # The last that is written stays: the heaviest, and of equals the least.
-        order = np.lexsort((-instances, weights))
-        result[cells[order]] = instances[order]
-        return result
 
 
 class SemanticGrid:
@@ -163,7 +136,7 @@ class SemanticGrid:
             If the arrays of the observation do not fit together, or a class is not of the label set; the grid is as
             before.
         """
-        _check(observation, len(self.labels))
+        observation.check(len(self.labels))
         if not self._placed:
             self.move(float(observation.origin[0]), float(observation.origin[1]))
         self.advance(observation.stamp)
@@ -179,18 +152,62 @@ class SemanticGrid:
 
         inside, cells = self.window.cells(observation.origin, points)
         touched = self._distinct(cells)
-        self._rows[touched] = np.arange(len(touched))
         # A cell is as surely free as its sector, or as what was seen in the cell itself.
         self._told[free] = certainty.take(sector)
         np.maximum.at(self._told, cells, weights[inside])
-        obstacle, near = obstacle[inside], near[inside]
-        lying, standing = (
-            self._labels(observation, near[chosen], self._rows[cells[chosen]], block)
-            for block, chosen in ((0, np.flatnonzero(~obstacle)), (1, np.flatnonzero(obstacle)))
-        )
+        lying, standing = self._labels(observation, near[inside], cells, touched)
         self._occupy(touched, free, standing, observation.stamp)
         for block, labels in zip(self._blocks, (lying, standing), strict=True):
             self._label(block, touched, labels, observation.stamp)
+
+    def relabel(self, before: Observation, after: Observation) -> None:
+        """Take in labels that came after the rest of their observation was taken in.
+
+        What is free and what is occupied was told by then.  The labels become evidence at the observation's stamp, and
+        what turns out to be a thing, or to be in no camera's image, is taken back from what stands.  Before any
+        evidence is cut off this leads to what `update` with all labels does.
+
+        Parameters
+        ----------
+        before:
+            The observation as it was taken in.
+        after:
+            The same points with all labels that there are by now; what had one keeps its say.
+
+        Raises
+        ------
+        ValueError
+            See `update`; or if the two are not of the same points.
+        """
+        for one in (before, after):
+            one.check(len(self.labels))
+        if len(before) != len(after) or before.stamp != after.stamp:
+            raise ValueError(
+                f"an observation of {len(before)} points at {before.stamp} ns was taken in, "
+                f"its labels are of {len(after)} points at {after.stamp} ns"
+            )
+        if not self._placed:
+            return
+        near = self._near(after)
+        inside, cells = self.window.cells(after.origin, after.points.take(near, axis=0))
+        places, touched = near[inside], self._distinct(cells)
+        fresh = replace(after, classes=np.where(before.classes < 0, after.classes, np.int16(-1)))
+        (_, old), (_, new) = (self._labels(one, places, cells, touched) for one in (before, after))
+        self._reconsider(touched, old, new, after.stamp)
+        for block, labels in zip(self._blocks, self._labels(fresh, places, cells, touched), strict=True):
+            self._label(block, touched, labels, after.stamp)
+
+    def _reconsider(self, touched: NDArray[np.intp], old: CellLabels, new: CellLabels, stamp: int) -> None:
+        """Take back what the old labels made of obstacles, and tell what the new ones do, where these differ."""
+        hit = np.float32(self.options.occupancy.hit)
+        was, now = old.verdict(len(touched)), new.verdict(len(touched))
+        changed = (was.thing != now.thing) | (was.unwatched != now.unwatched) | (was.strength != now.strength)
+        for verdict, sign in ((was, -hit), (now, hit)):
+            cells = np.flatnonzero(changed & ~verdict.thing & (verdict.strength > 0))
+            self._standing.add(touched[cells], sign * verdict.strength[cells], verdict.unwatched[cells], stamp)
+        things = np.flatnonzero(now.thing & ~was.thing)
+        tracks = new.strongest(now.thing)
+        self._things.add(touched[things], hit * now.strength[things], tracks[things], stamp)
 
     def _near(self, observation: Observation) -> NDArray[np.intp]:
         """Which points count."""
@@ -212,36 +229,37 @@ class SemanticGrid:
         return distinct
 
     def _labels(
-        self, observation: Observation, places: NDArray[np.intp], rows: NDArray[np.intp], block: int
-    ) -> _Labels:
-        classes = observation.classes[places]
+        self, observation: Observation, places: NDArray[np.intp], cells: NDArray[np.intp], touched: NDArray[np.intp]
+    ) -> tuple[CellLabels, CellLabels]:
+        """Some points of an observation by rows of `touched`, the distinct `cells`: of the ground, and of obstacles."""
+        self._rows[touched] = np.arange(len(touched))
         # To be outside of all images tells nothing of a point of a sensor, or a robot, that no camera looks along with.
-        watched = observation.cameras >= 0
-        watched = watched[places] if watched.any() else np.ones(len(places), dtype=np.bool_)
-        return _Labels(
+        looked = bool((observation.cameras >= 0).any())
+        obstacle = observation.obstacle[places]
+        lying, standing = (
+            self._cell_labels(observation, places[chosen], self._rows[cells[chosen]], block, looked)
+            for block, chosen in ((0, np.flatnonzero(~obstacle)), (1, np.flatnonzero(obstacle)))
+        )
+        return lying, standing
+
+    def _cell_labels(
+        self, observation: Observation, places: NDArray[np.intp], rows: NDArray[np.intp], block: int, looked: bool
+    ) -> CellLabels:
+        classes = observation.classes[places]
+        return CellLabels(
             rows=rows,
             columns=self._column_of[block][classes],
             dynamic=self._dynamic[classes],
-            watched=watched,
+            watched=observation.cameras[places] >= 0 if looked else np.ones(len(places), dtype=np.bool_),
             instances=observation.instances[places],
             weights=observation.weights[places],
         )
 
-    def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: _Labels, stamp: int) -> None:
-        """Tell both layers what was seen occupied and, as surely as `_told` has it, free.
-
-        Points of one cell and one observation err together, so that the best of them speaks for all.  Whether a cell
-        is of a thing is the majority of its labels: points at a thing's edge often have none.
-        """
-        occupancy, count = self.options.occupancy, len(touched)
-        strength = np.zeros(count, dtype=np.float32)
-        np.maximum.at(strength, standing.rows, standing.weights)
-        strength *= np.float32(occupancy.hit)
-        votes = np.where(standing.dynamic, standing.weights, -standing.weights)
-        votes[standing.columns < 0] = 0
-        thing = np.bincount(standing.rows, weights=votes, minlength=count) > 0
-        unwatched = (strength > 0) & ~thing
-        unwatched[standing.rows[(standing.columns >= 0) | standing.watched]] = False
+    def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: CellLabels, stamp: int) -> None:
+        """Tell both layers what was seen occupied and, as surely as `_told` has it, free."""
+        occupancy = self.options.occupancy
+        strength, thing, unwatched = standing.verdict(len(touched))
+        strength = strength * np.float32(occupancy.hit)
 
         self._marked[touched[strength > 0]] = True
         free = free[~self._marked[free]]
@@ -259,18 +277,11 @@ class SemanticGrid:
         self._things.free(free[certainty >= CERTAIN], stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
-    def _label(self, block: ClassBlock, touched: NDArray[np.intp], labels: _Labels, stamp: int) -> None:
+    def _label(self, block: ClassBlock, touched: NDArray[np.intp], labels: CellLabels, stamp: int) -> None:
         """Tell a block of classes the labels of its points."""
-        chosen = np.flatnonzero(labels.columns >= 0)
-        if not len(chosen):
-            return
-        rows, width = labels.rows[chosen], len(block.columns)
-        counts = np.bincount(
-            rows * width + labels.columns[chosen], weights=labels.weights[chosen], minlength=len(touched) * width
-        ).reshape(-1, width)
-        labelled = np.zeros(len(touched), dtype=np.bool_)
-        labelled[rows] = True
-        block.add(touched[labelled], counts[labelled].astype(np.float32), stamp)
+        cells, counts = labels.counts(len(touched), len(block.columns))
+        if len(cells):
+            block.add(touched[cells], counts, stamp)
 
     def snapshot(self, stamp: int | None = None) -> GridSnapshot:
         """The grid at a stamp, nanoseconds; by default at the newest that it was told of.
@@ -359,31 +370,6 @@ def _chance(logs: NDArray[np.float32]) -> NDArray[np.float32]:
     """The probability that log-odds stand for."""
     chance: NDArray[np.float32] = np.reciprocal(1 + np.exp(-logs))
     return chance
-
-
-def _check(observation: Observation, classes: int) -> None:
-    count = len(observation.points)
-    if observation.points.shape != (count, 3) or observation.origin.shape != (3,):
-        raise ValueError(
-            f"observation of {observation.source}: points must be (N, 3) and origin (3,), "
-            f"got {observation.points.shape} and {observation.origin.shape}"
-        )
-    if not np.isfinite(observation.origin).all():
-        raise ValueError(f"observation of {observation.source}: origin {observation.origin} is not finite")
-    for name in ("heights", "classes", "instances", "cameras", "obstacle", "weights"):
-        shape = getattr(observation, name).shape
-        if shape != (count,):
-            raise ValueError(f"observation of {observation.source}: {name} must be ({count},), got {shape}")
-    if count and not -1 <= observation.classes.min() <= observation.classes.max() < classes:
-        raise ValueError(
-            f"observation of {observation.source}: classes must be -1 to {classes - 1}, "
-            f"got {observation.classes.min()} to {observation.classes.max()}"
-        )
-    if count and not 0 < observation.weights.min() <= observation.weights.max() <= 1:
-        raise ValueError(
-            f"observation of {observation.source}: weights must be in (0, 1], "
-            f"got {observation.weights.min()} to {observation.weights.max()}"
-        )
 
 
 def _check_confusion(confusion: NDArray[np.floating], classes: int) -> None:

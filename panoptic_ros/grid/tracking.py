@@ -106,10 +106,16 @@ class Tracker:
         (seconds without one until it ends), ``process_sigma`` (m/s²) and ``measurement_sigma`` (m).
     labels:
         What classes are positions in.
+
+    Attributes
+    ----------
+    behind:
+        Nanoseconds that measurements may be behind what is expected: so much later is a track forgotten.
     """
 
     options: GridOptions
     labels: LabelSet
+    behind: int = 0
     _tracks: list[_Track] = field(default_factory=list)
     _assigned: dict[tuple[int, int], _Track] = field(default_factory=dict)
     _next: int = 1
@@ -177,7 +183,7 @@ class Tracker:
     def _predict(self, stamp: int) -> None:
         """Bring all tracks to a stamp and drop those that were not seen for too long."""
         self._stamp = stamp if self._stamp is None else max(stamp, self._stamp)
-        oldest = self._stamp - round(self.options.tracking.forget * 1e9)
+        oldest = self._stamp - round(self.options.tracking.forget * 1e9) - self.behind
         self._tracks = [track for track in self._tracks if track.seen >= oldest]
         for track in self._tracks:
             elapsed = (self._stamp - track.stamp) / 1e9

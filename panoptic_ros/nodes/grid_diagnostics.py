@@ -43,6 +43,7 @@ def grid_status(name: str, host: GridHost, silences: Sequence[str], lost_before:
         "grids": str(summary.results),
         "rate (Hz)": f"{summary.rate:.2f}",
         "objects": str(summary.objects),
+        "labelled late": str(summary.late_labels),
         "labels": host.labels.name if host.labels else "",
         "fixed frame": host.options.fixed_frame,
         **{f"received, {topic}": str(count) for topic, count in sorted(summary.received.items())},

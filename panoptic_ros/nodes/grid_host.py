@@ -279,7 +279,7 @@ class GridHost:
             if count > self._said.get(reason, 0):
                 self._reports.warning(("reset", reason), f"the grid begins anew, it dropped {reason}")
         self._said = dropped | resets
-        self.statistics.built(self._said)
+        self.statistics.built(self._said, builder.late_labels)
 
     def _age(self, stamp: int) -> float | None:
         age: float = (self._node.get_clock().now().nanoseconds - stamp) / NANOSECONDS

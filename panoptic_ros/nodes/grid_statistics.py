@@ -26,6 +26,8 @@ class GridSummary:
         Inputs that did not become part of the grid, by reason.
     results:
         Observations that did.
+    late_labels:
+        Masks that came when the cloud of their time was part of the grid already, and labelled it then.
     rate:
         Of the results, a second.
     age:
@@ -41,6 +43,7 @@ class GridSummary:
     received: dict[str, int]
     dropped: dict[str, int]
     results: int
+    late_labels: int
     rate: float
     age: Spread | None
     processing: Spread | None
@@ -64,6 +67,7 @@ class GridStatistics:
         self._last: dict[str, float] = {}
         self._dropped: Counter[str] = Counter()
         self._built: dict[str, int] = {}
+        self._late = self._late_before = 0
         self._before: Counter[str] = Counter()
         self._results = self._objects = 0
         self._outputs, self._ages, self._times = Window(), Window(), Window()
@@ -84,16 +88,17 @@ class GridStatistics:
         with self._lock:
             self._dropped[reason] += count
 
-    def built(self, dropped: dict[str, int]) -> None:
-        """What the builder at work has dropped, in all its time."""
+    def built(self, dropped: dict[str, int], late_labels: int) -> None:
+        """What the builder at work has dropped, and how many masks it has used late, in all its time."""
         with self._lock:
-            self._built = dict(dropped)
+            self._built, self._late = dict(dropped), late_labels
 
     def begin_anew(self) -> None:
         """Another builder takes over, which counts from 0."""
         with self._lock:
             self._before.update(self._built)
-            self._built = {}
+            self._late_before += self._late
+            self._built, self._late = {}, 0
 
     def result(self, age: float | None, objects: int) -> None:
         """A result was published, `age` seconds after its stamp."""
@@ -117,6 +122,7 @@ class GridStatistics:
                 received=dict(self._received),
                 dropped=dict(self._dropped + self._before + Counter(self._built)),
                 results=self._results,
+                late_labels=self._late_before + self._late,
                 rate=self._outputs.rate(now),
                 age=self._ages.spread(now),
                 processing=self._times.spread(now),

@@ -8,6 +8,7 @@ Everything else happens on the executor's thread, which asks for a model with `r
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -74,6 +75,18 @@ def both_at_once(node: str, model: str, weights: str) -> str:
     )
 
 
+def threads_beside_grid() -> int:
+    """How many CPU threads a network has where the grid is made in the same process; 0 is the engine's own choice.
+
+    All threads of a network wait for the slowest, and the one that shares its core with the grid would be that.  What
+    the environment says (``OMP_NUM_THREADS``) counts.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """The model that runs.
@@ -123,10 +136,13 @@ class ModelHost:
         Loads pipelines.
     on_loaded:
         Called from the loading thread when `collect` has something; must only wake the executor.
+    threads:
+        CPU threads of networks where the settings leave that open; 0 is the engine's own choice.
     """
 
-    def __init__(self, source: PipelineSource, on_loaded: Callable[[], None]) -> None:
+    def __init__(self, source: PipelineSource, on_loaded: Callable[[], None], threads: int = 0) -> None:
         self._source = source
+        self._threads = threads
         self._on_loaded = on_loaded
         self._lock = threading.Lock()
         self._wanted: tuple[ModelRequest, Settings] | None = None
@@ -204,7 +220,7 @@ class ModelHost:
                     device=settings.device,
                     engine=settings.engine,
                     precision=settings.precision,
-                    threads=settings.threads,
+                    threads=settings.threads or self._threads,
                 )
             except Exception as raised:  # whatever a network's file brings about, the running model must go on
                 error = raised

@@ -32,7 +32,14 @@ from panoptic_ros.nodes.grid_feed import Source
 from panoptic_ros.nodes.grid_host import BuilderSource, GridHost
 from panoptic_ros.nodes.grid_inputs import GridInputs
 from panoptic_ros.nodes.grid_parameters import PanopticGridSettings, read_options
-from panoptic_ros.nodes.model_host import Loaded, ModelHost, ModelRequest, PipelineSource, both_at_once
+from panoptic_ros.nodes.model_host import (
+    Loaded,
+    ModelHost,
+    ModelRequest,
+    PipelineSource,
+    both_at_once,
+    threads_beside_grid,
+)
 from panoptic_ros.nodes.outputs import RESERVED_NAMES, CameraOutputs, LabelOutput
 from panoptic_ros.nodes.parameters import NodeParameters, ParameterError, Settings, declare
 from panoptic_ros.nodes.process import run
@@ -141,7 +148,8 @@ class PanopticNode(LifecycleNode):
             self._close()
             return TransitionCallbackReturn.FAILURE
         self._failure = ""
-        self._host = ModelHost(self._source(), self._model_ready.trigger)
+        threads = threads_beside_grid() if self._grid_settings.enabled else 0
+        self._host = ModelHost(self._source(), self._model_ready.trigger, threads)
         self._host.request(self.settings)
         self.get_logger().info(f"loading {ModelRequest.of(self.settings)}")
         self._state = "inactive"

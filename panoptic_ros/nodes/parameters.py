@@ -93,11 +93,22 @@ class Settings(CameraTopics):
         choices=("fp32", "fp16", "bf16", "int8"),
         own=True,
     )
-    threads: int = parameter(0, "CPU threads of the network; 0 is the engine's own choice.", low=0, high=256)
+    threads: int = parameter(
+        0,
+        "CPU threads of the network; 0 is the engine's own choice, or beside a grid one less than cores.",
+        low=0,
+        high=256,
+    )
     cameras: tuple[str, ...] = parameter(
         (), "Names of several cameras, each with <camera>.image_topic …; none is the single camera of image_topic."
     )
-    batch: int = parameter(8, "The most waiting frames that go through the network at once.", low=1, high=64, live=True)
+    batch: int = parameter(
+        0,
+        "The most waiting frames that go through the network at once; 0 is 8 on a GPU, and 1 on a CPU.",
+        low=0,
+        high=64,
+        live=True,
+    )
     score_threshold: float = parameter(
         -1.0,
         "A detection needs at least this score; -1 is the model's own.",

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from panoptic_ros.pipeline import Pipeline
 
 
+_CPU_BATCH, _GPU_BATCH = 1, 8
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """A camera and where its results go; `source` is what the grid calls it."""
@@ -209,9 +212,11 @@ class Worker:
         self._reports.error("memory", f"{error}: {remedy}")
 
     def _batch_size(self, pipeline: Pipeline, settings: Settings) -> int:
+        # A CPU computes two frames no faster together than one after the other, and the first of them would wait.
+        batch = settings.batch or (_CPU_BATCH if str(pipeline.device) == "cpu" else _GPU_BATCH)
         if self._limit is not None and self._limit[0] is pipeline:
-            return min(settings.batch, self._limit[1])
-        return settings.batch
+            return min(batch, self._limit[1])
+        return batch
 
     def _publish(self, pipeline: Pipeline, settings: Settings, job: _Job, segmentation: PanopticSegmentation) -> None:
         started = time.perf_counter()

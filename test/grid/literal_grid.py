@@ -32,8 +32,17 @@ def decayed(value: float, nanoseconds: int, time_constant: float) -> float:
     return value * math.exp(-nanoseconds * 1e-9 / time_constant)
 
 
+def at_border(turn: float) -> bool:
+    """Whether float32 may put a direction on the other side of the border of its sector."""
+    return abs(turn - round(turn)) < 1e-4
+
+
 class LiteralGrid:
-    """As `SemanticGrid`, for observations in the order of their stamps."""
+    """As `SemanticGrid`, for observations in the order of their stamps.
+
+    Which sector a direction at a border between two falls to is left open, as it is by `sectors`: cells that hang on
+    it, by their own direction or by that of a point, are `borderline`.
+    """
 
     def __init__(self, options: GridOptions, labels: LabelSet, confusion: np.ndarray | None) -> None:
         self.options, self.labels, self.confusion = options, labels, confusion
@@ -54,9 +63,22 @@ class LiteralGrid:
     def cell_of(self, x: float, y: float) -> Cell:
         return math.floor(x / self.options.resolution), math.floor(y / self.options.resolution)
 
+    def turn(self, x: float, y: float) -> float:
+        """How many sectors a direction is from that of -x."""
+        return (math.atan2(y, x) + math.pi) / (2 * math.pi) * self.options.occupancy.azimuth_bins
+
     def sector(self, x: float, y: float) -> int:
-        bins = self.options.occupancy.azimuth_bins
-        return min(int((math.atan2(y, x) + math.pi) / (2 * math.pi) * bins), bins - 1)
+        return min(int(self.turn(x, y)), self.options.occupancy.azimuth_bins - 1)
+
+    def unsure_sectors(self, observation: Observation, counted: list[int]) -> set[int]:
+        """The sectors whose free space hangs on points at a border, with those that are bridged from them."""
+        bins, bridged = self.options.occupancy.azimuth_bins, self.options.occupancy.bridged_bins
+        found = set()
+        for i in counted:
+            turn = self.turn(*map(float, observation.points[i, :2]))
+            if at_border(turn):
+                found |= {(round(turn) + k) % bins for k in range(-1 - bridged, 1 + bridged)}
+        return found
 
     def free(self, observation: Observation, counted: list[int]) -> dict[Cell, float]:
         """How surely cells are free whose centres lie before the first obstacle and farthest return of their sector."""
@@ -78,7 +100,7 @@ class LiteralGrid:
                 beside = (bare[(sector + right) % bins], bare[(sector - left) % bins])
                 limits[sector] = [min(a, b) for a, b in zip(*beside, strict=True)]
                 limits[sector][0] = min(min(one[:2]) for one in beside)
-        found = {}
+        found, unsure = {}, self.unsure_sectors(observation, counted)
         for column in range(self.first[0], self.first[0] + self.options.size):
             for row in range(self.first[1], self.first[1] + self.options.size):
                 x = (column + 0.5) * resolution - float(observation.origin[0])
@@ -87,8 +109,8 @@ class LiteralGrid:
                 limit = min(ends)
                 if math.hypot(x, y) < limit:
                     found[column, row] = certainty
-                turn = (math.atan2(y, x) + math.pi) / (2 * math.pi) * self.options.occupancy.azimuth_bins
-                if abs(math.hypot(x, y) - limit) < 1e-4 or abs(turn - round(turn)) < 1e-4:
+                hangs = at_border(self.turn(x, y)) or self.sector(x, y) in unsure
+                if hangs or abs(math.hypot(x, y) - limit) < 1e-4:
                     self.borderline.add((column, row))
         return found
 

@@ -49,6 +49,7 @@ def drive(seed: int, frames: int, grid: SemanticGrid | LiteralGrid, count: int =
 @settings(max_examples=15, deadline=None)
 @given(seeds, st.booleans())
 @example(0, True)
+@example(65335, False)  # a point lies at the border of two sectors, 1e-6 of one from it
 def test_it_does_what_a_literal_transcription_does(seed: int, bayes: bool) -> None:
     matrix = confusion(seed) if bayes else None
     grid, literal = SemanticGrid(OPTIONS, LABELS, matrix), LiteralGrid(OPTIONS, LABELS, matrix)
@@ -173,6 +174,71 @@ def test_two_sensors_may_come_in_either_order(seed: int, apart: int, bayes: bool
     for name in ("occupied", "dynamic", "instance"):
         sure = np.abs(first["occupancy"] - options.occupancy.occupied_above) > 1e-4
         np.testing.assert_array_equal(first[name][sure], second[name][sure], err_msg=name)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.booleans(), st.booleans())
+def test_labels_that_come_late_lead_to_the_same_grid(seed: int, bayes: bool, other_sensor: bool) -> None:
+    """Before anything is clipped: as if they had come with their cloud, whether or not another one came in between."""
+    options, matrix = unclipped(OPTIONS), confusion(seed) if bayes else None
+    whole = drawn(seed, 300, 3 * SECOND, (0.3, 0.0, 1.0), OPTIONS.resolution)
+    bare = dataclasses.replace(
+        whole,
+        classes=np.full(len(whole), -1, np.int16),
+        instances=np.zeros(len(whole), np.int32),
+        cameras=np.full(len(whole), -1, np.int8),
+    )
+    between = drawn(seed + 1, 300, 4 * SECOND, (0.0, -0.4, 1.0), OPTIONS.resolution)
+    found = []
+    for late in (False, True):
+        grid = SemanticGrid(options, LABELS, matrix)
+        grid.move(0.0, 0.0)
+        grid.update(drawn(seed + 2, 300, SECOND, (0.0, 0.0, 1.0), OPTIONS.resolution))
+        grid.update(bare if late else whole)
+        if other_sensor:
+            grid.update(between)
+        if late:
+            grid.relabel(bare, whole)
+        found.append(planes(grid.snapshot()))
+    first, second = found
+    assert (first["classes"] >= 0).sum() > 50
+    for name in ("occupancy", "age", "posterior"):
+        np.testing.assert_allclose(first[name], second[name], atol=1e-4, err_msg=name)
+    for name in ("classes", "dynamic", "instance"):
+        sure = np.abs(first["occupancy"] - options.occupancy.occupied_above) > 1e-4
+        if name == "classes":  # two that are as probable may change places by the last bit
+            best = np.sort(first["posterior"], axis=-1)
+            sure &= best[..., -1] - best[..., -2] > 1e-4
+        np.testing.assert_array_equal(first[name][sure], second[name][sure], err_msg=name)
+
+
+def test_what_one_camera_has_labelled_keeps_its_say_when_another_answers() -> None:
+    """Of a cell with labels of both only those that are new are told; nothing is counted twice."""
+    grid = SemanticGrid(OPTIONS, LABELS)
+    grid.move(0.0, 0.0)
+    points = [(1.6, 0.02 * i, 0.0) for i in range(4)]
+    before = observation(points, [CAR, CAR, -1, -1], True, cameras=[0, 0, -1, -1])
+    grid.update(before)
+    told = planes(grid.snapshot())["posterior"]
+    grid.relabel(before, dataclasses.replace(before, cameras=np.array([1, 1, 1, 1], np.int8)))
+    np.testing.assert_array_equal(planes(grid.snapshot())["posterior"], told)  # it knows no more than before
+    after = dataclasses.replace(before, classes=np.array([PERSON, PERSON, PERSON, PERSON], np.int16))
+    grid.relabel(before, after)
+    chances = planes(grid.snapshot())["posterior"].reshape(-1, len(LABELS))
+    row = chances[chances[:, CAR] > 0][0]
+    # Two votes for each, n / (1 + (n - 1) r) together, and a prior of one vote over all.
+    votes = 2 / (1 + OPTIONS.classes.correlation)
+    prior = 1 / OPTIONS.is_obstacle(LABELS).sum()
+    assert row[CAR] == pytest.approx((votes + prior) / (2 * votes + 1), abs=1e-5)
+    assert row[PERSON] == pytest.approx(row[CAR], abs=1e-6)
+
+
+def test_labels_of_other_points_are_refused() -> None:
+    grid = SemanticGrid(OPTIONS, LABELS)
+    one, other = (observation([(1.6, 0.1 * i, 0.0) for i in range(count)], CAR, True) for count in (3, 4))
+    grid.update(one)
+    with pytest.raises(ValueError, match=r"an observation of 3 points at .* its labels are of 4 points"):
+        grid.relabel(one, other)
 
 
 @settings(max_examples=15, deadline=None)

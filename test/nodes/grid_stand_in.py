@@ -58,6 +58,7 @@ class StandIn:
         self.poses: list[tuple[str, str, bool]] = []
         self.resets: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.late_labels = 0
         self.last_errors: dict[str, str] = {}
         self.gate = threading.Event()  # what `process_next` waits for
         self.gate.set()

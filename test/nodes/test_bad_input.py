@@ -160,7 +160,7 @@ def test_a_bad_stamp_does_not_cost_the_frames_after_it(ros: Ros, source: FakeSou
 
 def two_cameras(ros: Ros, source: FakeSource) -> tuple[NodeUnderTest, Callable[[Sequence[object]], None]]:
     """A node with two cameras, and a function that sends a frame to each while the network is busy: one batch."""
-    node = ros.start(source, cameras=["a", "b"], **reliable("/a/image_raw"), **reliable("/b/image_raw"))
+    node = ros.start(source, cameras=["a", "b"], batch=8, **reliable("/a/image_raw"), **reliable("/b/image_raw"))
     for name in ("a", "b"):
         ros.listen(Image, f"/panoptic_node/{name}/semantic")
     publishers = [ros.publisher(Image, f"/{name}/image_raw", depth=10) for name in ("a", "b")]

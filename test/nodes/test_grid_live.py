@@ -19,7 +19,7 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-from panoptic_ros.grid import builder as builder_module
+from panoptic_ros.grid import mapper as mapper_module
 from panoptic_ros.grid.clouds import Cloud
 from panoptic_ros.grid.observations import Observation
 from panoptic_ros.messages import nanoseconds
@@ -194,7 +194,7 @@ class SlowWork:
     def __init__(self) -> None:
         self.begun: list[int] = []
         self.permits = threading.Semaphore(0)
-        self.work = builder_module.observe_cloud
+        self.work = mapper_module.observe_cloud
 
     def __call__(self, cloud: Cloud, *others: Any) -> Observation:
         observation = self.work(cloud, *others)  # which fails where a pose is missing
@@ -206,7 +206,7 @@ class SlowWork:
 @pytest.fixture
 def slow_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWork]:
     slow = SlowWork()
-    monkeypatch.setattr(builder_module, "observe_cloud", slow)
+    monkeypatch.setattr(mapper_module, "observe_cloud", slow)
     yield slow
     slow.permits.release(100)  # so that the thread can end
 

@@ -123,7 +123,8 @@ def test_compressed_images_are_found_by_the_topic_type(ros: Ros, source: FakeSou
 
 
 def test_two_cameras_share_a_batch_and_have_topics_of_their_own(ros: Ros, source: FakeSource) -> None:
-    ros.start(source, cameras=["front", "left"], front__image_topic="/f/image", left__image_topic="/l/image")
+    names = {"front__image_topic": "/f/image", "left__image_topic": "/l/image"}
+    ros.start(source, cameras=["front", "left"], batch=8, **names)
     front = ros.listen(Image, "/panoptic_node/front/semantic")
     left = ros.listen(Image, "/panoptic_node/left/semantic")
     cameras = ros.publisher(Image, "/f/image"), ros.publisher(Image, "/l/image")
@@ -145,13 +146,17 @@ def test_two_cameras_share_a_batch_and_have_topics_of_their_own(ros: Ros, source
     assert max(source.pipeline.batches) == 2
 
 
-def test_batch_limits_how_many_frames_go_through_at_once(ros: Ros, source: FakeSource) -> None:
+@pytest.mark.parametrize(("device", "batch"), [("cuda:0", 1), ("cpu", 0)])
+def test_batch_limits_how_many_frames_go_through_at_once(ros: Ros, source: FakeSource, device: str, batch: int) -> None:
+    """One at a time where that is said, or on a CPU, which gains nothing by more."""
     names = ["a", "b", "c"]
-    ros.start(source, cameras=names, batch=1)
+    ros.start(source, cameras=names, batch=batch)
     results = [ros.listen(Image, f"/panoptic_node/{name}/semantic") for name in names]
     cameras = [ros.publisher(Image, f"/{name}/image_raw") for name in names]
     for camera in cameras:
         ros.connected(camera)
+    ros.until(lambda: source.loaded, "the model")
+    source.pipeline.device = device
     source.pipeline.delay = 0.02
 
     def exchange() -> bool:
