@@ -18,10 +18,11 @@ from collections.abc import Iterator
 import numpy as np
 from timing import measure, report
 
-from panoptic_ros.grid.builder import GridBuilder, GridResult
+from panoptic_ros.grid.builder import GridBuilder
 from panoptic_ros.grid.cameras import Camera
 from panoptic_ros.grid.clouds import Cloud
 from panoptic_ros.grid.labelling import CameraView, observe_cloud
+from panoptic_ros.grid.mapper import GridResult
 from panoptic_ros.grid.observations import Observation
 from panoptic_ros.grid.options import GridOptions
 from panoptic_ros.grid.poses import Pose

@@ -86,8 +86,8 @@ def export(
         _write(
             reference, out, engine, half, calibrating, [name.strip() for name in keep_float.split(",") if name.strip()]
         )
-        size = sum(file.stat().st_size for file in (out, out.with_suffix(".bin")) if file.is_file())
-        OUT.print(f"{out}: {size / 2**20:.1f} MiB", markup=False, soft_wrap=True)
+        written = sum(file.stat().st_size for file in (out, out.with_suffix(".bin")) if file.is_file())
+        OUT.print(f"{out}: {written / 2**20:.1f} MiB", markup=False, soft_wrap=True)
         if for_gpu:
             say("computes in float16, which needs a GPU: not compared with torch here")
             return

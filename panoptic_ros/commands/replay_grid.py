@@ -45,7 +45,7 @@ from panoptic_ros.recording import Message, Recording
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
-    from panoptic_ros.grid.builder import GridResult
+    from panoptic_ros.grid.mapper import GridResult
 
 NODE = "/semantic_grid_node"
 LATCHED = tuple(f"{NODE}/{topic}" for topic in (*GRID_LATCHED, LABEL_TOPIC))

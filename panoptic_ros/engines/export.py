@@ -20,6 +20,9 @@ from panoptic_ros.models import ModelConfig
 from panoptic_ros.models.exported import INPUT, exported_metadata
 from panoptic_ros.models.model import PanopticModel
 
+GRAPH = 2
+"""Counts how often the exported graph of a network has changed, so that files in the cache are made anew."""
+
 OPSET = 18
 BATCH = "batch"
 """The name of the free first dimension."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from panoptic_ros.engines.cache import cache_folder, cached_file
 from panoptic_ros.engines.engine import EngineError, Network, OutOfMemory, RunOptions
-from panoptic_ros.engines.export import OPSET, export_onnx, need_export
+from panoptic_ros.engines.export import GRAPH, OPSET, export_onnx, need_export
 from panoptic_ros.models.exported import INPUT, move_decode
 
 NAME = "onnxruntime"
@@ -59,7 +59,10 @@ def cached_onnx(network: Network, precision: str) -> tuple[Path, tuple[str, ...]
     """The network as an ONNX file: the one that it was exported to, or one in the cache, and what was done for it."""
     if network.exported is not None:
         return network.exported, ()
-    made_by = {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript")} | {"opset": str(OPSET)}
+    made_by = {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript")} | {
+        "opset": str(OPSET),
+        "graph": str(GRAPH),
+    }
     return cached_file(
         network,
         precision,

@@ -22,7 +22,7 @@ from panoptic_ros.recorded_grid import FedGrid, GridTopics, RecordedFeed, Segmen
 from panoptic_ros.recorded_grid.topics import CLOUD, STATIC
 
 if TYPE_CHECKING:
-    from panoptic_ros.grid.builder import GridResult
+    from panoptic_ros.grid.mapper import GridResult
     from panoptic_ros.grid.options import GridOptions
     from panoptic_ros.grid.snapshot import GridSnapshot
     from panoptic_ros.grid.tracking import TrackedObject

@@ -19,7 +19,7 @@ from panoptic_ros.nodes.outputs import LATCHED, create_output
 from panoptic_ros.nodes.reports import Reports
 
 if TYPE_CHECKING:
-    from panoptic_ros.grid.builder import GridResult
+    from panoptic_ros.grid.mapper import GridResult
 
 # Of a state only the last counts, and any subscriber fits.
 _LAST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)

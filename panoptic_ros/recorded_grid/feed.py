@@ -19,7 +19,8 @@ from panoptic_ros.recorded_grid.topics import DEPTH, LIDAR, STATIC, GridCamera, 
 from panoptic_ros.segmentation import PanopticSegmentation
 
 if TYPE_CHECKING:
-    from panoptic_ros.grid.builder import GridBuilder, GridResult
+    from panoptic_ros.grid.builder import GridBuilder
+    from panoptic_ros.grid.mapper import GridResult
 
 MOST_WAITING = 32
 """Frames of a camera that may wait for what belongs to them."""
