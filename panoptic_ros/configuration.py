@@ -118,11 +118,15 @@ def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
         item = get_args(hint)[1]
         return {name: _convert(item, entry, where, f"{key}: {name}") for name, entry in value.items()}
     if origin is tuple:
-        item, *rest = get_args(hint)
-        count = None if rest == [Ellipsis] else 1 + len(rest)
-        if not isinstance(value, list) or (count is not None and len(value) != count):
+        items = get_args(hint)
+        if not isinstance(value, list):
             raise wrong
-        return tuple(_convert(item, entry, where, f"{key}[{index}]") for index, entry in enumerate(value))
+        if items[1:] == (Ellipsis,):
+            items = items[:1] * len(value)
+        if len(value) != len(items):
+            raise wrong
+        pairs = enumerate(zip(items, value, strict=True))
+        return tuple(_convert(item, entry, where, f"{key}[{index}]") for index, (item, entry) in pairs)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
@@ -140,6 +144,10 @@ def _describe(hint: Any) -> str:
     if origin is Mapping:
         return "keys with values"
     if origin is tuple:
-        item, *rest = get_args(hint)
-        return f"a list of {_describe(item)}" if rest == [Ellipsis] else f"a list of {1 + len(rest)} {_describe(item)}"
+        items = get_args(hint)
+        if items[1:] == (Ellipsis,):
+            return f"a list of {_describe(items[0])}"
+        if len(set(items)) == 1:
+            return f"a list of {len(items)} {_describe(items[0])}"
+        return "a list of " + ", ".join(map(_describe, items))
     return str(getattr(hint, "__name__", hint))

@@ -30,6 +30,7 @@ class Outer:
     depth: int | None = None
     taps: tuple[int, ...] = ()
     pair: tuple[float, float] = (0.0, 0.0)
+    named: tuple[tuple[str, float], ...] = ()
     inner: Inner = field(default_factory=Inner)
     steps: Mapping[str, int] = field(default_factory=dict)
 
@@ -43,10 +44,11 @@ def test_every_type() -> None:
         "depth": 3,
         "taps": [1, 2],
         "pair": [1, 2.5],
+        "named": [["a", 1], ["b", 2.5]],
         "inner": {"size": 4},
         "steps": {"long": 5},
     }
-    expected = Outer("x", 2.0, True, "b", 3, (1, 2), (1.0, 2.5), Inner(4), {"long": 5})
+    expected = Outer("x", 2.0, True, "b", 3, (1, 2), (1.0, 2.5), (("a", 1.0), ("b", 2.5)), Inner(4), {"long": 5})
     assert from_mapping(Outer, content, "f.yaml") == expected
     assert plain(content | {"taps": (1, 2), "inner": {"of": ((1,), 2)}}) == content | {"inner": {"of": [[1], 2]}}
     assert from_mapping(Outer, {"name": "x", "depth": None}, "f.yaml") == Outer("x")
@@ -69,6 +71,8 @@ def test_every_type() -> None:
         ({"name": "x", "taps": 3}, "taps: expected a list of int, got 3"),
         ({"name": "x", "taps": [1, "a"]}, r"taps\[1\]: expected int, got 'a'"),
         ({"name": "x", "pair": [1]}, "pair: expected a list of 2 float"),
+        ({"name": "x", "named": [["a"]]}, r"named\[0\]: expected a list of str, float, got \['a'\]"),
+        ({"name": "x", "named": [[1, "a"]]}, r"named\[0\]\[0\]: expected str, got 1"),
         ({"name": "x", "inner": 3}, "inner: expected Inner, got 3"),
         ({"name": "x", "inner": {"sise": 3}}, "inner: unknown key 'sise'"),
         ({"name": "x", "inner": {"size": 0}}, "inner: size must be positive, got 0"),

@@ -59,7 +59,7 @@ def test_int8_for_openvino_with_its_comparison(weights: Path, pictures: Path, tm
     out, report = tmp_path / "out.xml", tmp_path / "report.json"
     status, said = run(
         *("--model", weights, "--engine", "openvino", "--out", out, "--int8", "--calibration", pictures),
-        *("--samples", 3, "--keep-float", "pooling", "--frames", pictures, "--count", 2, "--report", report),
+        *("--samples", 3, "--keep-float", "pyramid", "--frames", pictures, "--count", 2, "--report", report),
     )
     assert status == 0, said
     assert "calibrating with 3 frames" in said
@@ -95,7 +95,7 @@ def test_onnx_is_compared_on_noise_which_is_said_and_replay_runs_it(
     [
         (["--out", "x.onnx", "--int8"], 2, "--int8 and --calibration go together"),
         (["--out", "x.onnx", "--int8", "--half", "--calibration", "."], 2, "exclude each other"),
-        (["--out", "x.onnx", "--keep-float", "pooling"], 2, "--keep-float is for --int8"),
+        (["--out", "x.onnx", "--keep-float", "pyramid"], 2, "--keep-float is for --int8"),
         (["--out", "x.onnx", "--engine", "openvino"], 2, "writes .xml files"),
         (["--out", "x.onnx", "--int8", "--calibration", "/no/where"], 1, "/no/where: no such file or folder"),
     ],

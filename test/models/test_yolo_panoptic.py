@@ -67,6 +67,7 @@ def test_the_small_variant_has_about_four_million_parameters(small: YoloPanoptic
 
 @pytest.mark.parametrize(("kind", "size", "convolutions"), [("deep", 20, 3), ("shallow", 40, 1)])
 def test_the_instance_heads_are_those_of_figure_3_9(kind: str, size: int, convolutions: int) -> None:
+    torch.manual_seed(0)
     head = InstanceHead(16, kind).eval()  # type: ignore[arg-type]
     kernels = [layer.kernel_size for layer in head.modules() if isinstance(layer, torch.nn.Conv2d)]
     assert kernels == [(3, 3)] * convolutions + [(1, 1)]

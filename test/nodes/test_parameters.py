@@ -9,6 +9,7 @@ from node_harness import FakeSource, Ros
 from rclpy.parameter import Parameter
 
 from panoptic_ros.models.options import DecodeOptions
+from panoptic_ros.models.panoptic_fpn import PanopticFpnDecode
 from panoptic_ros.nodes.grid_parameters import GridNodeSettings, PanopticGridSettings
 from panoptic_ros.nodes.parameters import ParameterError, Settings
 
@@ -44,7 +45,8 @@ DECODE = [field for field in dataclasses.fields(Settings) if field.metadata["own
 
 
 def test_each_decode_option_has_a_parameter_and_by_default_is_the_models_own() -> None:
-    assert [field.name for field in DECODE] == [field.name for field in dataclasses.fields(DecodeOptions)]
+    shared = {field.name for field in dataclasses.fields(DecodeOptions)}
+    assert {field.name for field in DECODE} == shared | {"overlap_threshold"}
     assert Settings().thresholds() == {}
     given = {"score_threshold": 0.0, "max_detections": 0, "uncovered_things": "stuff"}
     assert Settings(**given).thresholds() == given
@@ -53,7 +55,8 @@ def test_each_decode_option_has_a_parameter_and_by_default_is_the_models_own() -
 @pytest.mark.parametrize("field", DECODE)
 def test_the_decode_options_take_the_whole_range_of_their_parameters(field: dataclasses.Field) -> None:
     for value in field.metadata["choices"] or (field.metadata["low"], field.metadata["high"]):
-        assert getattr(DecodeOptions(**{field.name: value}), field.name) == value
+        kind = PanopticFpnDecode if field.name == "overlap_threshold" else DecodeOptions
+        assert getattr(kind(**{field.name: value}), field.name) == value
 
 
 def test_descriptors_say_description_range_and_what_may_change(ros: Ros, source: FakeSource) -> None:

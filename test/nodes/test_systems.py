@@ -109,7 +109,6 @@ def test_what_is_taken_of_torchvisions_weights_is_logged(ros: Ros, tmp_path: Pat
     report = Pipeline.load(str(model), str(weights), device="cpu").weights_report
     assert report is not None
     node = ros.start(Pipeline, model=str(model), weights=str(weights))  # type: ignore[arg-type]
-    ros.until(lambda: node.log.find("runs on"), "the model", timeout=60.0)
-    assert node.log.find(str(report), severity="info")
+    ros.until(lambda: node.log.find(str(report), severity="info"), "the report", timeout=60.0)
     assert "tensors taken" in str(report)
     assert "not taken, " in str(report)
