@@ -37,7 +37,7 @@ FILES = {
     "node.log": "what the node said",
 }
 SETTLING = 1.0  # seconds; the node may learn of the cameras later than they of it
-LOADING_PATIENCE, DRAINING_PATIENCE = 60.0, 20.0  # seconds
+LOADING_PATIENCE, DRAINING_PATIENCE = 120.0, 20.0  # seconds
 
 
 def arguments() -> argparse.Namespace:

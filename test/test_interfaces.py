@@ -174,7 +174,7 @@ def test_detections_and_labels_pass_over_dds(monkeypatch: pytest.MonkeyPatch) ->
         for topic, message in sent.items():
             node.create_subscription(type(message), topic, lambda got, topic=topic: received.update({topic: got}), qos)
             node.create_publisher(type(message), topic, qos).publish(message)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while received.keys() != sent.keys() and time.monotonic() < deadline:
             executor.spin_once(timeout_sec=0.1)
         hashes = {

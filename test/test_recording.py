@@ -165,7 +165,7 @@ def test_two_processes_cannot_record_one_file(tmp_path: Path) -> None:
         recording.add(_frame(0))
         other = context.Process(target=_try_to_record, args=(tmp_path / "out.mcap", said))
         other.start()
-        assert "another process is recording there" in said.get(timeout=20)
+        assert "another process is recording there" in said.get(timeout=60)
         other.join()
         recording.finish()
     assert len(_content(tmp_path / "out.mcap")) == 2

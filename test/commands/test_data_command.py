@@ -160,7 +160,7 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)  # which waits for the workers too: they hold its pipes
+    _, errors = process.communicate(timeout=200)  # which waits for the workers too: they hold its pipes
     assert process.returncode == 130, errors
     assert errors.startswith("interrupted after ")
     assert errors.count("\n") == 1

@@ -201,16 +201,16 @@ def test_ctrl_c_leaves_nothing(data: Path, tmp_path: Path) -> None:
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", program, "evaluate", "--data", data, "--model", "fake", "--out", out, "--submission"],
-        env=os.environ | {"FAKE_SECONDS": "0.5", "PYTHONPATH": paths},
+        env=os.environ | {"FAKE_SECONDS": "1.5", "PYTHONPATH": paths},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not list(out.rglob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=200)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "interrupted: nothing is written\n"
     assert not out.exists()

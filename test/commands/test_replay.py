@@ -191,7 +191,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(run: Run, pipeline: FakePipeline
     repository = str(Path(__file__).parents[2])
     environment = {**os.environ, "FAKE_SECONDS": "0.03", "PYTHONPATH": repository}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not (state.exists() and json.loads(state.read_text())["frames"] >= 8):
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
@@ -223,11 +223,11 @@ def test_ctrl_c_keeps_every_frame(folder: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FAKE_SECONDS": "0.2", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, str(SCRIPT), "replay", str(folder), str(out), "--pictures", str(tmp_path / "pictures")]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while len(list((tmp_path / "pictures").glob("*.jpg"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=200)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "interrupted: resume with the same command\n"
     kept = json.loads((tmp_path / "out.mcap.parts" / "state.json").read_text())["frames"]

@@ -28,7 +28,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.pop("ROS_LOCALHOST_ONLY", None)
 
 ROAD, CAR = 7, 26  # Cityscapes labelIds
-TIMEOUT = 15.0  # seconds after which what should have come is missing; nothing waits this long when all is well
+TIMEOUT = 40.0  # seconds after which what should have come is missing; nothing waits this long when all is well
 
 
 class FakePipeline:

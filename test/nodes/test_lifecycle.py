@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 
 from panoptic_ros.pipeline import Pipeline
 
-START_TIMEOUT = 60.0  # seconds: importing torch takes some on a busy machine
+START_TIMEOUT = 200.0  # seconds: importing torch takes some on a busy machine
 
 
 def change(ros: Ros, transition: int) -> bool:
