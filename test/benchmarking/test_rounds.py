@@ -49,15 +49,17 @@ def test_a_ratio_is_not_changed_by_what_slows_whole_rounds() -> None:
 
 def test_a_stopwatch_tells_waiting_from_working() -> None:
     watch = Stopwatch()
-    time.sleep(0.05)
-    waited = watch.lap()
+    naps = []
+    for _ in range(40):
+        time.sleep(0.02)
+        naps.append(watch.lap())
     ends = time.process_time() + 0.05
     worker = threading.Thread(target=lambda: [None for _ in iter(lambda: time.process_time() < ends, False)])
     worker.start()
     worker.join()
     worked = watch.lap()
-    assert waited.wall >= 0.05
-    assert waited.cpu < 0.04
+    assert all(nap.wall >= 0.02 for nap in naps)
+    assert min(nap.cpu for nap in naps) < 0.01  # threads that other tests have left may work in some of them
     assert worked.cpu >= 0.05  # in another thread of this process
 
 

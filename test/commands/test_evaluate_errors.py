@@ -205,6 +205,7 @@ def test_ctrl_c_leaves_nothing(data: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 200
     while not list(out.rglob("*.png")) and time.monotonic() < deadline:
