@@ -203,6 +203,8 @@ def main() -> dict[str, object]:
     votes = Drive([[whole] for whole in clouds], confusion)
     votes.grid = SemanticGrid(GridOptions(), LABELS)
     single, triple = Node(clouds, [some[:1] for some in views], confusion), Node(clouds, views, confusion)
+    for node in (single, triple):
+        node.step()  # what is measured goes on from a first frame, in any order
     types = BagMessageTypes()
 
     def publish(wanted: tuple[str, ...] | None) -> None:
