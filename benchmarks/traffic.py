@@ -33,7 +33,7 @@ PATIENCE = 60.0  # seconds for the node to load its model, and for it to end
 
 def use_own_network() -> None:
     """Keep this process and its children to this computer and a domain of their own, with our DDS profile."""
-    os.environ["ROS_DOMAIN_ID"] = str(101 + os.getpid() % 131)
+    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 50)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOG_DIR"] = tempfile.gettempdir()
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
