@@ -96,7 +96,8 @@ def test_a_threshold_that_one_system_has_is_live_there(ros: Ros, models: dict[st
     assert "overlap_threshold" in refused.reason
     assert ros.set(node, overlap_threshold=0.75, model=models["yolo_panoptic"]).successful
     ros.until(lambda: node.log.find(models["yolo_panoptic"], "runs on"), "the other model", timeout=60.0)
-    assert node.log.find(models["yolo_panoptic"], "has no overlap_threshold: given without effect")
+    said = (models["yolo_panoptic"], "has no overlap_threshold: given without effect")
+    ros.until(lambda: node.log.find(*said), "what has no effect, in the log")
     ros.until(lambda: latest(diagnostics)["given without effect"] == "overlap_threshold", "what has no effect")
     assert "overlap threshold" not in latest(diagnostics)
 
