@@ -7,7 +7,7 @@ section                  here
 3.2 semantic networks    four choices (`layers/semantic_heads.py`): *SegNet* on one map, *SegNet multi-feature*, *FPN*,
                          and the default *PPM* with `PyramidPooling`
 3.3 instance network     `InstanceFeatures` (fig. 3.8) and `InstanceHead`, *deep* or *shallow* (fig. 3.9)
-3.4.1 merging            `YoloPanoptic.decode` with `fusion.py`
+3.4.1 merging            `YoloPanoptic.decode` with `fusion`
 =======================  ===============================================================================
 
 `forward` holds everything whose shapes do not depend on what is seen; the instance head runs on the boxes that survive
@@ -53,7 +53,7 @@ from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
 from panoptic_ros.models.backbones.darknet_format import DarknetFormat
-from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid
+from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid, pyramid_maps
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
@@ -221,6 +221,8 @@ class YoloPanoptic(PanopticModel):
         detections, taps = self.detector(images)
         if self.pyramid is not None:
             return YoloPanopticMaps(detections, *self.pyramid(taps))
+        if self.training and isinstance(self.pooling, PyramidPooling):  # the same from two thirds of the work
+            return YoloPanopticMaps(detections, *pyramid_maps(taps, *self._pyramid_parts(self.pooling)))
         features = self.pooling(self.fusion(taps))
         instance_features = self.instance_features(features) if self.detects else None
         return YoloPanopticMaps(detections, self.semantic_head(features), instance_features)
@@ -229,13 +231,17 @@ class YoloPanoptic(PanopticModel):
         """See `PanopticModel.fold`: what is around the Pyramid Pooling Module becomes one `FoldedPyramid`."""
         if self.pyramid is not None or not isinstance(self.pooling, PyramidPooling):
             return
-        assert isinstance(self.fusion, FeatureFusion)
-        assert isinstance(self.semantic_head, SemanticHead)
-        instance_features = self.instance_features if self.detects else None
-        self.pyramid = FoldedPyramid(self.fusion, self.pooling, self.semantic_head, instance_features)
+        self.pyramid = FoldedPyramid(*self._pyramid_parts(self.pooling))
         del self.fusion, self.pooling, self.semantic_head
         if self.detects:
             del self.instance_features
+
+    def _pyramid_parts(
+        self, pooling: PyramidPooling
+    ) -> tuple[FeatureFusion, PyramidPooling, SemanticHead, InstanceFeatures | None]:
+        assert isinstance(self.fusion, FeatureFusion)
+        assert isinstance(self.semantic_head, SemanticHead)
+        return self.fusion, pooling, self.semantic_head, self.instance_features if self.detects else None
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See `PanopticModel.forward`.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid
+from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid, pyramid_maps
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
 from panoptic_ros.models.layers.semantic_heads import FeatureFusion, SemanticHead
@@ -72,3 +72,36 @@ def test_answers_are_those_of_the_parts(sizes: list[tuple[int, int]], layout: to
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert none is None
     torch.testing.assert_close(alone, found[0])
+
+
+def test_all_parts_learn_from_it_as_from_the_plain_form() -> None:
+    made = parts()
+    fusion, pooling, head, features = made
+    generator = torch.Generator().manual_seed(2)
+    maps = [
+        torch.randn((3, depth, *size), generator=generator)
+        for depth, size in zip(CHANNELS, [(12, 20), (6, 10), (3, 5)], strict=True)
+    ]
+    for part in made:
+        part.train()
+    gradients = []
+    statistics = []
+    for form in ("plain", "folded"):
+        ours = copy.deepcopy(made)
+        fusion, pooling, head, features = ours
+        inputs = [one.clone().requires_grad_() for one in maps]
+        if form == "plain":
+            pooled = pooling(fusion(inputs))
+            answers = head(pooled), features(pooled)
+        else:
+            answers = pyramid_maps(inputs, fusion, pooling, head, features)
+        # Weighed unevenly: batch norm takes the gradient out of a plain sum.
+        loss = sum((answer * torch.linspace(-1.0, 2.0, answer.numel()).view_as(answer)).sum() for answer in answers)
+        learning = [tensor for part in ours for tensor in part.parameters()]
+        gradients.append(torch.autograd.grad(loss, [*inputs, *learning]))
+        statistics.append([tensor for part in ours for tensor in part.buffers()])
+    for one, other in zip(*gradients, strict=True):
+        assert other.abs().max() > 1e-3
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+    for one, other in zip(*statistics, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -148,6 +148,7 @@ def test_half_precision_logits_are_counted_in_full() -> None:
         ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
         ({"small_instance_weight": 0.0}, "small_instance_weight must be positive, got 0.0"),
         ({"small_instance_area": 0}, "small_instance_area must be positive, got 0"),
+        ({"step": 0}, "step must be at least 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
@@ -158,3 +159,24 @@ def test_options_out_of_range_are_refused(options: dict[str, object], said: str)
 def test_class_weights_for_other_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="class_weights: expected one for each of 4 classes, got 2"):
         SemanticLoss(CLASSES, SemanticLossOptions(class_weights=(1.0, 2.0)))
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (3, 4)])
+def test_the_steps_of_all_phases_are_all_pixels_in_the_mean(size: tuple[int, int]) -> None:
+    logits, labels, instances = scene(7, 2, 0.0)
+    logits = F.adaptive_avg_pool2d(logits, size).requires_grad_()
+    every, some = (SemanticLoss(CLASSES, SemanticLossOptions(step=step)) for step in (1, 2))
+    expected = every(logits, labels, instances)
+    torch.manual_seed(0)
+    drawn = [some(logits, labels, instances) for _ in range(60)]
+    phases = {round(one.item(), 6): one for one in drawn}
+    assert len(phases) == 4
+    mean = torch.stack(list(phases.values())).mean()
+    torch.testing.assert_close(mean, expected)
+    torch.testing.assert_close(torch.autograd.grad(mean, logits)[0], torch.autograd.grad(expected, logits)[0])
+
+
+def test_validation_counts_every_pixel() -> None:
+    logits, labels, instances = scene(8, 2, 0.3)
+    every, some = (SemanticLoss(CLASSES, SemanticLossOptions(step=step)).eval() for step in (1, 5))
+    torch.testing.assert_close(some(logits, labels, instances), every(logits, labels, instances))

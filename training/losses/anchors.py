@@ -157,14 +157,16 @@ def largest_overlap(boxes: Tensor, others: Sequence[Tensor], of_union: bool = Tr
     (B, N) float32 in [0, 1], 0 where there is nothing to overlap.
     """
     best = boxes.new_zeros(boxes.shape[:2])
-    areas = (boxes[..., 2:] - boxes[..., :2]).prod(dim=2)[..., None]
+    x0, y0, x1, y1 = (side[..., None].contiguous() for side in boxes.unbind(dim=2))
+    areas = (x1 - x0) * (y1 - y0)
     padded = pad_sequence(list(others), batch_first=True)  # boxes of no area overlap nothing
     for some in torch.split(padded, BOXES_AT_ONCE, dim=1):
         if not some.shape[1]:
             break
-        low = torch.maximum(boxes[:, :, None, :2], some[:, None, :, :2])
-        high = torch.minimum(boxes[:, :, None, 2:], some[:, None, :, 2:])
-        shared = (high - low).clamp(min=0).prod(dim=3)
-        whole = areas + (some[..., 2:] - some[..., :2]).prod(dim=2)[:, None] - shared if of_union else areas
-        best = torch.maximum(best, (shared / whole.clamp(min=1e-9)).amax(dim=2))
+        # Side by side, not as pairs of coordinates, which takes a CPU three times as long.
+        left, top, right, bottom = (side[:, None].contiguous() for side in some.unbind(dim=2))
+        shared = torch.minimum(x1, right).sub_(torch.maximum(x0, left)).clamp_(min=0.0)
+        shared.mul_(torch.minimum(y1, bottom).sub_(torch.maximum(y0, top)).clamp_(min=0.0))
+        whole = (areas + (right - left) * (bottom - top)).sub_(shared) if of_union else areas
+        best = torch.maximum(best, shared.div_(whole.clamp(min=1e-9)).amax(dim=2))
     return best

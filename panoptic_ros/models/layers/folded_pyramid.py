@@ -1,9 +1,9 @@
-"""The Pyramid Pooling Module with what is before and behind it, for inference: the same maps from a third of the work.
+"""The Pyramid Pooling Module with what is before and behind it: the same maps from a third of the work.
 
-As it is trained, three maps are scaled to stride 4 and concatenated, pooled, and the grids of the pooling scaled to
-stride 4 and concatenated too (`FeatureFusion`, `PyramidPooling`); a 3x3 convolution and a 1x1 convolution read all of
-it.  Half of what these read are four small grids, blown up.  Everything on the way is linear but the activation of the
-branches, so that
+As section 3.2.2 has it, three maps are scaled to stride 4 and concatenated, pooled, and the grids of the pooling scaled
+to stride 4 and concatenated too (`FeatureFusion`, `PyramidPooling`); a 3x3 convolution and a 1x1 convolution read all
+of it.  Half of what these read are four small grids, blown up.  Everything on the way is linear but the activation of
+the branches, so that
 
 - a map is pooled where it is: averaging after scaling is one product with a matrix, of the map's own size;
 - a convolution of a scaled grid is the scaled convolution of the grid.  The 3x3 convolution needs it nine times, once
@@ -11,12 +11,16 @@ branches, so that
   the map of stride 16 too, a grid of more cells, and no more for that of stride 8;
 - a 1x1 convolution reads each map at its own size, and its few channels are scaled in place of the map's.
 
-No map of the concatenation's full depth is made.
+No map of the concatenation's full depth is made.  Training runs it on the weights as they are (`pyramid_maps`), which
+learn as they would in the plain form; for inference `FoldedPyramid` has them cut and with batch norms folded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,91 +30,159 @@ from panoptic_ros.models.layers.instance_heads import InstanceFeatures
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling, bilinear_weights, region_weights
 from panoptic_ros.models.layers.semantic_heads import FeatureFusion, SemanticHead
 
+Layer = TypeVar("Layer", bound=Callable[[Tensor], Tensor])
 
-class FoldedPyramid(nn.Module):
-    """`FeatureFusion`, `PyramidPooling`, `SemanticHead` and `InstanceFeatures` as one.
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[Layer]):
+    """The convolutions that read everything, cut by what they read.
+
+    Attributes
+    ----------
+    near:
+        The 3x3 convolution of the widened first map and the second.
+    taps:
+        That of the third map and of each grid, tap by tap: depth to 9 C', by row, column and depth.
+    rest:
+        What follows the 3x3 convolution.
+    reductions:
+        The 1x1 convolution for the instances, of each of the three maps; empty without.
+    grid_reductions:
+        That of each grid.
+    """
+
+    near: Layer
+    taps: Sequence[Layer]
+    rest: Iterable[nn.Module]
+    reductions: Sequence[Layer]
+    grid_reductions: Sequence[Layer]
+
+
+def pyramid_maps(
+    maps: Sequence[Tensor],
+    fusion: FeatureFusion,
+    pooling: PyramidPooling,
+    head: SemanticHead,
+    instances: InstanceFeatures | None,
+) -> tuple[Tensor, Tensor | None]:
+    """The semantic logits of a head and the features for instances, of maps of strides 4, 8 and 16.
 
     Parameters
     ----------
-    fusion, pooling, head:
-        As they were trained, with their batch norms folded (`engines.folding`); their weights are copied.
     instances:
         What reads the pooled features beside the head; None where nothing does.
+
+    Returns
+    -------
+    (B, C, H / 4, W / 4), and (B, F, U · H / 4, U · W / 4) with the factor U of the instance features, or None.
+    """
+    parts = _cut(fusion, pooling, head, instances, _live)
+    return _answer(maps, fusion.widen, pooling, parts, 1 if instances is None else instances.upsample)
+
+
+class FoldedPyramid(nn.Module):
+    """`FeatureFusion`, `PyramidPooling`, `SemanticHead` and `InstanceFeatures` as one, for inference.
+
+    Parameters
+    ----------
+    fusion, pooling, head, instances:
+        See `pyramid_maps`; as they were trained, with their batch norms folded (`engines.folding`).  Their weights are
+        copied.
     """
 
     def __init__(
         self, fusion: FeatureFusion, pooling: PyramidPooling, head: SemanticHead, instances: InstanceFeatures | None
     ) -> None:
         super().__init__()
-        self.bins = pooling.bins
         self.widen = fusion.widen
-        self.branches = pooling.branches
-        own = fusion.out_channels
-        convolution = _convolution(head[0])
-        widened = self.widen.out_channels
-        far = slice(2 * widened, own)
-        self.features = _part(convolution, slice(0, 2 * widened), padding=1)
-        self.features.bias = convolution.bias
-        depth = (pooling.out_channels - own) // len(self.bins)
-        parts = [slice(own + index * depth, own + (index + 1) * depth) for index in range(len(self.bins))]
-        self.taps = nn.ModuleList(_taps(convolution, part) for part in (far, *parts))
-        self.logits = nn.Sequential(*list(head)[2:])
-        self.upsample = 1
-        self.reductions: nn.ModuleList | None = None
-        self.grid_reductions: nn.ModuleList | None = None
-        if instances is not None:
-            self.upsample = instances.upsample
-            maps = (slice(0, widened), slice(widened, 2 * widened), far)
-            self.reductions = nn.ModuleList(_part(instances.reduce, part) for part in maps)
-            _convolution(self.reductions[0]).bias = instances.reduce.bias
-            self.grid_reductions = nn.ModuleList(_part(instances.reduce, part) for part in parts)
+        self.pooling = pooling
+        self.upsample = 1 if instances is None else instances.upsample
+        parts = _cut(fusion, pooling, head, instances, _copied)
+        self.features = parts.near
+        self.taps = nn.ModuleList(parts.taps)
+        self.logits = nn.Sequential(*(layer for layer in parts.rest if not isinstance(layer, nn.Identity)))
+        self.reductions = nn.ModuleList(parts.reductions)
+        self.grid_reductions = nn.ModuleList(parts.grid_reductions)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Maps of strides 4, 8 and 16 to the semantic logits (B, C, H / 4, W / 4) and the instance features or None."""
-        first, second, third = maps
-        height, width = first.shape[-2:]
-        widened = self.widen(first)
-        features = torch.cat((widened, _scaled(second, height, width)), dim=1)
-        pooled = _pooled(maps, self.bins, height, width)
-        grids = [
-            branch(torch.cat((self.widen(grid), *others), dim=1))
-            for branch, (grid, *others) in zip(self.branches, pooled, strict=True)
-        ]
-        hidden = self.features(features) + _spread(_each(self.taps, (third, *grids)), 3, height, width)
-        logits: Tensor = self.logits(hidden)
-        if self.reductions is None or self.grid_reductions is None:
-            return logits, None
-        near, *far = _each(self.reductions, (widened, second, third))
-        reduced = near + _spread(_each(self.grid_reductions, grids), 1, height, width)
-        for one in far:
-            reduced = reduced + _scaled(one, height, width)
-        return logits, _scaled(reduced, self.upsample * height, self.upsample * width)
+        """See `pyramid_maps`."""
+        parts: Parts[Any] = Parts(
+            self.features, list(self.taps), self.logits, list(self.reductions), list(self.grid_reductions)
+        )
+        return _answer(maps, self.widen, self.pooling, parts, self.upsample)
 
 
-def _convolution(layer: nn.Module) -> nn.Conv2d:
-    assert isinstance(layer, nn.Conv2d)
+def _answer(
+    maps: Sequence[Tensor], widen: nn.Conv2d, pooling: PyramidPooling, parts: Parts[Any], upsample: int
+) -> tuple[Tensor, Tensor | None]:
+    first, second, third = maps
+    height, width = first.shape[-2:]
+    widened = widen(first)
+    features = torch.cat((widened, _scaled(second, height, width)), dim=1)
+    pooled = _pooled(maps, pooling.bins, height, width)
+    grids = [
+        branch(torch.cat((widen(grid), *others), dim=1))
+        for branch, (grid, *others) in zip(pooling.branches, pooled, strict=True)
+    ]
+    logits = parts.near(features) + _spread(_each(parts.taps, (third, *grids)), 3, height, width)
+    for layer in parts.rest:
+        logits = layer(logits)
+    if not parts.reductions:
+        return logits, None
+    near, *far = _each(parts.reductions, (widened, second, third))
+    reduced = near + _spread(_each(parts.grid_reductions, grids), 1, height, width)
+    for one in far:
+        reduced = reduced + _scaled(one, height, width)
+    return logits, _scaled(reduced, upsample * height, upsample * width)
+
+
+def _cut(
+    fusion: FeatureFusion,
+    pooling: PyramidPooling,
+    head: SemanticHead,
+    instances: InstanceFeatures | None,
+    convolution: Callable[..., Layer],
+) -> Parts[Layer]:
+    """Cut the convolutions; `convolution` makes one of a weight, a bias and a padding."""
+    widened, own = fusion.widen.out_channels, fusion.out_channels
+    depth = (pooling.out_channels - own) // len(pooling.bins)
+    grids = [slice(own + index * depth, own + (index + 1) * depth) for index in range(len(pooling.bins))]
+    first, second, far = slice(0, widened), slice(widened, 2 * widened), slice(2 * widened, own)
+    reader, *rest = head
+    assert isinstance(reader, nn.Conv2d)
+    near = convolution(reader.weight[:, : 2 * widened], reader.bias, 1)
+    taps = [convolution(_taps(reader.weight[:, part])) for part in (far, *grids)]
+    if instances is None:
+        return Parts(near, taps, rest, (), ())
+    reduce = instances.reduce
+    biases = (reduce.bias, None, None)
+    of_maps = zip((first, second, far), biases, strict=True)
+    reductions = [convolution(reduce.weight[:, part], bias) for part, bias in of_maps]
+    return Parts(near, taps, rest, reductions, [convolution(reduce.weight[:, part]) for part in grids])
+
+
+def _live(weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Callable[[Tensor], Tensor]:
+    """A convolution through which its weights learn."""
+    return partial(F.conv2d, weight=weight, bias=bias, padding=padding)
+
+
+def _copied(weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> nn.Conv2d:
+    """A convolution with weights of its own."""
+    outputs, inputs, *size = weight.shape
+    layer = nn.Conv2d(inputs, outputs, (size[0], size[1]), padding=padding, bias=bias is not None)
+    layer.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone())
     return layer
 
 
-def _each(layers: nn.ModuleList, inputs: Sequence[Tensor]) -> list[Tensor]:
+def _taps(weight: Tensor) -> Tensor:
+    """The taps of a convolution (C', depth, 3, 3), each a 1x1 convolution: (9 C', depth, 1, 1)."""
+    return weight.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
+
+
+def _each(layers: Iterable[Callable[[Tensor], Tensor]], inputs: Sequence[Tensor]) -> list[Tensor]:
     return [layer(one) for layer, one in zip(layers, inputs, strict=True)]
-
-
-def _part(whole: nn.Conv2d, channels: slice, padding: int = 0) -> nn.Conv2d:
-    """The part of a convolution that reads some channels of its input, without its bias."""
-    weight = whole.weight[:, channels].detach().clone()
-    outputs, inputs, *size = weight.shape
-    part = nn.Conv2d(inputs, outputs, (size[0], size[1]), padding=padding, bias=False)
-    part.weight = nn.Parameter(weight)
-    return part
-
-
-def _taps(whole: nn.Conv2d, channels: slice) -> nn.Conv2d:
-    """The taps of a convolution, each a 1x1 convolution of some input channels: outputs by row, column, depth."""
-    weight = whole.weight[:, channels].detach().permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None].clone()
-    part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)
-    part.weight = nn.Parameter(weight)
-    return part
 
 
 def _scaled(features: Tensor, height: int, width: int) -> Tensor:
