@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_ros import fusion
+from panoptic_ros.fusion import pasting, scaling
 from panoptic_ros.segmentation import PanopticSegmentation
 
 
@@ -46,7 +47,7 @@ def test_paste_equals_the_literal_rule_on_both_branches(seed: int, count: int, t
     height, width = 17, 23
     masks, boxes = masks_and_boxes(seed, count, height, width)
     expected = literal.paste(masks.numpy(), boxes.numpy(), height, width, threshold)
-    for paste in (fusion.paste_by_rank, fusion._paste_flat):
+    for paste in (fusion.paste_by_rank, pasting._paste_flat):
         winners = paste(masks, boxes, height, width, threshold)
         assert winners.dtype == torch.int16
         np.testing.assert_array_equal(winners.numpy(), expected, err_msg=paste.__name__)
@@ -54,9 +55,9 @@ def test_paste_equals_the_literal_rule_on_both_branches(seed: int, count: int, t
 
 def test_flat_paste_in_several_goes_equals_one(monkeypatch: pytest.MonkeyPatch) -> None:
     masks, boxes = masks_and_boxes(3, 6, 40, 40)
-    whole = fusion._paste_flat(masks, boxes, 40, 40, 0.5)
-    monkeypatch.setattr(fusion, "PIXELS_AT_ONCE", 7)
-    assert torch.equal(fusion._paste_flat(masks, boxes, 40, 40, 0.5), whole)
+    whole = pasting._paste_flat(masks, boxes, 40, 40, 0.5)
+    monkeypatch.setattr(pasting, "PIXELS_AT_ONCE", 7)
+    assert torch.equal(pasting._paste_flat(masks, boxes, 40, 40, 0.5), whole)
 
 
 def test_upsampled_argmax_equals_the_literal_one() -> None:
@@ -79,13 +80,13 @@ def test_tiles_change_nothing(
     regions = np.kron(generator.integers(0, 9, (2, 2)), np.ones((-(-size[0] // 2), -(-size[1] // 2)), dtype=int))
     logits = generator.normal(0, 0.6, (9, *size)).astype(np.float32)
     logits += 2 * (regions[: size[0], : size[1]] == np.arange(9)[:, None, None])
-    monkeypatch.setattr(fusion, "TILE", tile)
+    monkeypatch.setattr(scaling, "TILE", tile)
     channels_last = torch.from_numpy(logits)[None].to(memory_format=torch.channels_last)[0]  # as networks give them
     classes, best = fusion.upsample_argmax(channels_last, *scaled)
     planes = [cv2.resize(plane, scaled[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits]
     np.testing.assert_allclose(best.numpy(), np.max(planes, axis=0), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(classes.numpy(), np.argmax(planes, axis=0))
-    compared = [len(one.classes) for one in fusion._tiles(logits, *scaled)]
+    compared = [len(one.classes) for one in scaling._tiles(logits, *scaled)]
     assert len(compared) < 5 or min(compared) < 9
 
 
@@ -115,7 +116,7 @@ def test_what_is_not_finite_is_void_as_far_as_it_reaches(value: float) -> None:
 
 def test_a_small_instance_keeps_its_size() -> None:
     boxes = torch.tensor([[10.9, 10.9, 13.1, 13.1]])
-    for paste in (fusion.paste_by_rank, fusion._paste_flat):
+    for paste in (fusion.paste_by_rank, pasting._paste_flat):
         assert int((paste(torch.ones((1, 5, 5)), boxes, 20, 20, 0.5) == 0).sum()) == 4
 
 

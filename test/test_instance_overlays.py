@@ -11,6 +11,7 @@ from literal import LEVELS, sample, undecided
 from numpy.typing import NDArray
 
 from panoptic_ros import fusion
+from panoptic_ros.fusion import pasting
 
 SIDE = 3
 
@@ -115,8 +116,8 @@ def test_the_arithmetic_of_a_gpu_is_that_of_a_cpu() -> None:
     mask = random.random((7, 7), dtype=np.float32)
     rows, columns = (np.sort(random.random(size) * 6).astype(np.float32) for size in (11, 13))
     rows[-1] = columns[-1] = 6.0
-    on_device = fusion._scale_on_device(torch.from_numpy(mask), rows, columns)
-    np.testing.assert_allclose(on_device.numpy(), fusion._scale_mask(mask, rows, columns), atol=1e-6)
+    on_device = pasting._scale_on_device(torch.from_numpy(mask), rows, columns)
+    np.testing.assert_allclose(on_device.numpy(), pasting._scale_mask(mask, rows, columns), atol=1e-6)
 
 
 def literal_large(logits: NDArray[np.float32], taken: NDArray[np.bool_], least: int) -> NDArray[np.int16]:
