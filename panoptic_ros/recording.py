@@ -7,7 +7,6 @@ loses only the part it was writing.  At the end the parts are joined and become 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from panoptic_ros.bags import BagWriter, copy_messages
+from panoptic_ros.files import lock_file
 from panoptic_ros.messages import BagMessageTypes
 
 FORMAT = 1  # of state.json
@@ -101,13 +101,12 @@ class Recording:
 
     def __enter__(self) -> Recording:
         self._folder.mkdir(exist_ok=True)
-        self._lock = (self._folder / "lock").open("wb")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._resume()
+            self._lock = lock_file(self._folder / "lock")
         except BlockingIOError as error:
-            self._lock.close()
             raise RecordingError(f"{self._folder}: another process is recording there") from error
+        try:
+            self._resume()
         except BaseException:
             self._lock.close()
             raise

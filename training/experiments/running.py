@@ -6,8 +6,6 @@ goes on where it was: finished trainings have their result and are left out, oth
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from typing import Protocol
 import yaml
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
-from panoptic_ros.files import written_whole
+from panoptic_ros.files import lock_file, written_whole
 from panoptic_training.experiments.configuration import Trial
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, differences
 from panoptic_training.fit.configuration import TrainingConfig
@@ -185,12 +183,9 @@ def _outcome(trial: Trial, status: int, out: Path) -> str:
 def _lock(out: Path) -> Iterator[int]:
     """Hold a folder for this process and those that it starts; the lock goes with the last of them."""
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(f"{out}: another process runs trainings there; wait for its end") from error
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        lock = lock_file(out / LOCK)
+    except BlockingIOError as error:
+        raise ConfigurationError(f"{out}: another process runs trainings there; wait for its end") from error
+    with lock:
+        yield lock.fileno()

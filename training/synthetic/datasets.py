@@ -8,7 +8,6 @@ Category ids are Cityscapes labelIds.  A thing is a crowd segment where `with_cr
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic_ros.datasets.panoptic_png import bgr_of_ids
+from panoptic_ros.files import lock_file
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
 
@@ -230,13 +230,12 @@ class DatasetFolder:
 
     def __enter__(self) -> DatasetFolder:
         self._records.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._records / "lock").open("wb")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._resume()
+            self._lock = lock_file(self._records / "lock")
         except BlockingIOError as error:
-            self._lock.close()
             raise DatasetError(f"{self._records}: another process is writing there") from error
+        try:
+            self._resume()
         except BaseException:
             self._lock.close()
             raise
