@@ -1,4 +1,4 @@
-"""YAML into dataclasses.
+"""YAML into dataclasses, and sizes as they are typed.
 
 An unknown, missing or ill-typed key is an error that names the key, the file and what was expected.
 """
@@ -6,6 +6,7 @@ An unknown, missing or ill-typed key is an error that names the key, the file an
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,32 @@ import yaml
 
 T = TypeVar("T")
 
+SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+
 
 class ConfigurationError(ValueError):
     """A configuration that is not what it should be; the message names the file, the key and what was expected."""
+
+
+def parse_size(text: str, name: str) -> tuple[int, int] | None:
+    """Height and width of ``WxH``; None of an empty text.
+
+    Parameters
+    ----------
+    name:
+        Of the option or parameter, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not of that form.
+    """
+    if not text:
+        return None
+    found = SIZE.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"{name} {text}: expected width and height as 640x384")
+    return int(found.group(2)), int(found.group(1))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -146,13 +146,7 @@ class Pipeline:
         if threads > 0:
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
-        if size is not None:
-            if exported is not None and size != (config.input_height, config.input_width):
-                raise ConfigurationError(
-                    f"{exported.path}: was exported for {config.input_width}x{config.input_height}, and cannot take "
-                    f"{size[1]}x{size[0]}"
-                )
-            config = replace(config, input_height=size[0], input_width=size[1])
+        config = _sized(config, size, exported)
         network = build_exported(exported) if exported is not None else build_model(config)
         report = None
         if exported is None and (weights := weights_of(model, weights)):
@@ -166,7 +160,14 @@ class Pipeline:
         return pipeline
 
     @staticmethod
-    def check(model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = "") -> None:
+    def check(
+        model: str,
+        weights: str = "",
+        device: str = "auto",
+        engine: str = "",
+        precision: str = "",
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """Say quickly what `load` would say of its arguments, without the network's memory.
 
         Raises
@@ -178,7 +179,7 @@ class Pipeline:
         exported = _exported(model, weights, config)
         choose_engine(engine, device, precision, exported=exported)
         with torch.device("meta"):
-            network = build_model(config)
+            network = build_model(_sized(config, size, exported))
         if exported is None and (weights := weights_of(model, weights)):
             check_weights(network, Path(weights).expanduser())
 
@@ -255,6 +256,24 @@ class Pipeline:
 def _now() -> tuple[float, float]:
     """Seconds of the clock and of the processor, in all threads of this process."""
     return time.perf_counter(), time.process_time()
+
+
+def _sized(config: ModelConfig, size: tuple[int, int] | None, exported: Exported | None) -> ModelConfig:
+    """A configuration with another height and width of the input, where they are given.
+
+    Raises
+    ------
+    ConfigurationError
+        If an exported network has another size.
+    """
+    if size is None:
+        return config
+    if exported is not None and size != (config.input_height, config.input_width):
+        raise ConfigurationError(
+            f"{exported.path}: was exported for {config.input_width}x{config.input_height}, and cannot take "
+            f"{size[1]}x{size[0]}"
+        )
+    return replace(config, input_height=size[0], input_width=size[1])
 
 
 def _exported(model: str, weights: str, config: ModelConfig) -> Exported | None:

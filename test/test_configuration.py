@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, plain, read_yaml
+from panoptic_ros.configuration import ConfigurationError, beside, from_mapping, parse_size, plain, read_yaml
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,11 @@ def test_files_beside_a_configuration_are_found(tmp_path: Path) -> None:
     assert beside(tmp_path, "net.cfg") == str(tmp_path / "net.cfg")
     for value in ("other.cfg", "", ".", "[net]\nwidth=1", 3, None):
         assert beside(tmp_path, value) == value
+
+
+def test_sizes_are_typed_width_first() -> None:
+    assert parse_size("640x384", "--size") == (384, 640)
+    assert parse_size("", "--size") is None
+    for text in ("640", "640x", "0x384", "-1x2", "640x384x3", "640 x 384"):
+        with pytest.raises(ConfigurationError, match=f"^--size {text}: expected width and height as 640x384$"):
+            parse_size(text, "--size")

@@ -93,6 +93,8 @@ def test_check_needs_no_memory_and_accepts_what_loads(tmp_path: Path) -> None:
     save_weights(model, path)
     Pipeline.check("yolo_panoptic_small", str(path))
     assert Pipeline.load("yolo_panoptic_small", str(path)).trained
+    with pytest.raises(ValueError, match=r"multiples of 32.*100 and 96"):
+        Pipeline.check("yolo_panoptic_small", str(path), size=(100, 96))
 
 
 def test_running_out_of_memory_is_told_apart(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

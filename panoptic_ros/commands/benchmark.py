@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from panoptic_ros.commands.sampling import parse_size
 from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, say, user_errors
+from panoptic_ros.configuration import parse_size
 from panoptic_ros.files import written_whole
 from panoptic_ros.frames import SourceError
 from panoptic_ros.resources import DEFAULT_MODEL, EXPORTED_SUFFIXES
@@ -69,7 +69,7 @@ def benchmark(
         for name in engines:
             if name not in ENGINES:
                 choose_engine(name, device, "")
-        sizes: list[tuple[int, int] | None] = [parse_size(text) for text in _values(size)]
+        sizes = [parse_size(text, "--size") for text in _values(size)]
         batches = [_batch(text) for text in _values(batch)] or [1]
         variants = [
             variant

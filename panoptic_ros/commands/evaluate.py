@@ -17,7 +17,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from panoptic_ros.commands.data import AnnotationsOption, ImageFolderOption, KindOption, LabelsOption
 from panoptic_ros.commands.networks import load_network
-from panoptic_ros.commands.terminal import ENGINE_HELP, ERR, INTERRUPTED, OUT, PRECISION_HELP, say, user_errors
+from panoptic_ros.commands.terminal import (
+    ENGINE_HELP,
+    ERR,
+    INTERRUPTED,
+    OUT,
+    PRECISION_HELP,
+    SIZE_HELP,
+    say,
+    user_errors,
+)
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.datasets import DatasetError, PanopticDataset, Sample, open_dataset
 from panoptic_ros.evaluation.alignment import AlignedDataset, Alignment, align
@@ -63,6 +72,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
+    size: Annotated[str, typer.Option(metavar="WxH", help=SIZE_HELP)] = "",
     kind: KindOption = "auto",
     split: Annotated[str, typer.Option(help="Which, if there are several.")] = "",
     image_folder: ImageFolderOption = "",
@@ -104,7 +114,7 @@ def evaluate(
                 run = _evaluate_stored(dataset, predictions, mapping, chosen, by, limit, workers)
             else:
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
-                    described, pipeline = load_network(model, weights, device, engine, precision, threads)
+                    described, pipeline = load_network(model, weights, device, engine, precision, threads, size)
                 to = folder / SUBMISSION if submission else None
                 run = _evaluate_network(dataset, pipeline, described, mapping, chosen, by, limit, to)
             document = run.document(dataset, str(predictions or ""))

@@ -21,6 +21,7 @@ from panoptic_ros.commands.terminal import (
     INTERRUPTED,
     OUT,
     PRECISION_HELP,
+    SIZE_HELP,
     progress_bar,
     say,
     user_errors,
@@ -75,6 +76,7 @@ def evaluate_bag(
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
+    size: Annotated[str, typer.Option(metavar="WxH", help=SIZE_HELP)] = "",
     labels: Annotated[
         str, typer.Option(help="Label set, or its file, of topics without a label_info, or with one of your own.")
     ] = "",
@@ -136,7 +138,7 @@ def evaluate_bag(
                     mapping,
                     comparison.tolerance,
                 )
-                network = (model, weights, device, engine, precision, threads) if model else None
+                network = (model, weights, device, engine, precision, threads, size) if model else None
                 with progress_bar(bag) as progress:
                     evaluate_grid_of_bag(bag, cameras, wanted, network, folder, progress)
                 stack.close()
@@ -146,7 +148,7 @@ def evaluate_bag(
             described, seconds = None, None
             if model:
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
-                    described, pipeline = load_network(model, weights, device, engine, precision, threads)
+                    described, pipeline = load_network(model, weights, device, engine, precision, threads, size)
                 evaluation, seconds = _segment(bag, cameras, pipeline, comparison)
             else:
                 with progress_bar(bag) as progress:

@@ -52,7 +52,7 @@ def evaluate_grid_of_bag(
     bag: Path,
     cameras: Sequence[RecordedCamera],
     wanted: GridEvaluationWanted,
-    network: tuple[str, str, str, str, str, int] | None,
+    network: tuple[str, str, str, str, str, int, str] | None,
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> None:

@@ -13,8 +13,9 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from panoptic_ros.commands.sampling import NamedFrame, noise_frames, parse_size, sample_frames
+from panoptic_ros.commands.sampling import NamedFrame, noise_frames, sample_frames
 from panoptic_ros.commands.terminal import OUT, say, user_errors
+from panoptic_ros.configuration import parse_size
 from panoptic_ros.evaluation.parity import Parity, compare_pipelines
 from panoptic_ros.files import written_whole
 
@@ -78,7 +79,7 @@ def export(
         runner, for_gpu = COMPARED[engine], half and engine != "openvino"
         if not for_gpu:  # which need not be here
             ENGINES[runner].check(runner, RunOptions(find_device("cpu"), "fp32"), out)
-        own_size = parse_size(size) if size else None
+        own_size = parse_size(size, "--size")
         reference = Pipeline.load(model, weights, device="cpu", engine="torch", threads=threads, size=own_size)
         calibrating = (
             None if calibration is None else sample_frames(calibration, calibration_split, samples, reference.labels)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.commands.terminal import say
+from panoptic_ros.configuration import parse_size
 from panoptic_ros.evaluation.document import ModelDescription, file_sha256
 from panoptic_ros.resources import weights_of
 
@@ -16,21 +17,20 @@ if TYPE_CHECKING:
 
 
 def load_network(
-    model: str, weights: str, device: str, engine: str, precision: str, threads: int
+    model: str, weights: str, device: str, engine: str, precision: str, threads: int, size: str
 ) -> tuple[ModelDescription, Pipeline]:
     """Load a network and describe it.
 
-    Parameters and errors are those of `Pipeline.load`.
+    Parameters and errors are those of `Pipeline.load`, but for the size, which is as it is typed.
     """
-    from panoptic_ros.models import load_model_config  # here, because torch takes seconds to import
-    from panoptic_ros.pipeline import Pipeline
+    from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
 
-    pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    pipeline = Pipeline.load(model, weights, device, engine, precision, threads, parse_size(size, "--size"))
     for note in pipeline.notes:
         say(note)
     if pipeline.weights_report is not None:
         say(str(pipeline.weights_report))
-    config: Any = json.loads(json.dumps(dataclasses.asdict(load_model_config(model)), default=str))
+    config: Any = json.loads(json.dumps(dataclasses.asdict(pipeline.config), default=str))
     file = weights_of(model, weights)
     sha256 = file_sha256(Path(file).expanduser()) if file else ""
     described = ModelDescription(

@@ -32,11 +32,12 @@ from panoptic_ros.commands.terminal import (
     INTERRUPTED,
     OUT,
     PRECISION_HELP,
+    SIZE_HELP,
     USER_ERROR,
     say,
     user_errors,
 )
-from panoptic_ros.configuration import ConfigurationError
+from panoptic_ros.configuration import ConfigurationError, parse_size
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.encodings import ImageError
 from panoptic_ros.evaluation.overlaps import EvaluationError
@@ -88,6 +89,7 @@ def replay(
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0 is the engine's choice.")] = 0,
+    size: Annotated[str, typer.Option(metavar="WxH", help=SIZE_HELP)] = "",
     decode: Annotated[str, typer.Option(metavar="NAME=VALUE,...", help="Thresholds in place of the model's own.")] = "",
     topics: Annotated[str, typer.Option(help="Image topics of a bag, between commas; all without.")] = "",
     topics_out: Annotated[
@@ -163,6 +165,7 @@ def replay(
             "--weights": f"{weights} ({fingerprint([Path(weights).expanduser()])})" if weights else OWN,
             "--engine": engine or OWN,
             "--precision": precision or OWN,
+            "--size": size or OWN,
             "--decode": ",".join(f"{name}={value}" for name, value in sorted(thresholds.items())) or OWN,
             "--topics": ",".join(frames.topics),
             "--topics-out": ",".join(sorted(wanted)),
@@ -181,7 +184,7 @@ def replay(
                 if earlier:
                     say(f"going on after {earlier} frames of an earlier run")
                 with user_errors(ValueError):  # its own words for a model, weights or a device that cannot be had
-                    pipeline = _load(model, weights, device, engine, precision, threads)
+                    pipeline = _load(model, weights, device, engine, precision, threads, size)
                     pipeline.options = dataclasses.replace(pipeline.options, **thresholds)
                     if pictures is not None:
                         pictures.mkdir(parents=True, exist_ok=True)
@@ -212,10 +215,10 @@ def _identity_of(model: str) -> str:
     return f"{model} ({fingerprint([path])})" if is_file else model
 
 
-def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int) -> Segmenter:
+def _load(model: str, weights: str, device: str, engine: str, precision: str, threads: int, size: str) -> Segmenter:
     from panoptic_ros.pipeline import Pipeline  # here, because torch takes seconds to import
 
-    pipeline = Pipeline.load(model, weights, device, engine, precision, threads)
+    pipeline = Pipeline.load(model, weights, device, engine, precision, threads, parse_size(size, "--size"))
     if pipeline.weights_report is not None:
         say(str(pipeline.weights_report))
     return pipeline

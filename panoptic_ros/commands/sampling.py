@@ -1,8 +1,7 @@
-"""Some frames out of a data set, a bag, a video or a folder, evenly over all of it; and sizes as they are typed."""
+"""Some frames out of a data set, a bag, a video or a folder, evenly over all of it."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
@@ -17,24 +16,8 @@ from panoptic_ros.encodings import ImageError
 from panoptic_ros.frames import SourceError
 from panoptic_ros.labels import LabelSet
 
-SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
-
 NamedFrame = tuple[str, NDArray[np.uint8], Truth | None]
 """A name, a (h, w, 3) uint8 BGR image, and what is to be seen in it, where that is known."""
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of WxH, as ``--size`` takes it.
-
-    Raises
-    ------
-    ValueError
-        If it is not of that form.
-    """
-    found = SIZE.fullmatch(text)
-    if found is None:
-        raise ValueError(f"--size {text}: expected width and height as 640x384")
-    return int(found.group(2)), int(found.group(1))
 
 
 def sample_frames(path: Path, split: str, count: int, labels: LabelSet) -> list[NamedFrame]:

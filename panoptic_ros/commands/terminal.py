@@ -16,6 +16,7 @@ ERR = Console(stderr=True, highlight=False)
 ENGINE_HELP = (
     "What runs the network (`panoptic-ros info`); auto measures; torch without, or what runs an exported model."
 )
+SIZE_HELP = "Width and height of the network's input as 640x384; the model's own without."
 PRECISION_HELP = "fp32, fp16, bf16 or int8; fp32 without, or that of an exported model."
 
 USER_ERROR = 1

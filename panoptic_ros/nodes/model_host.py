@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from panoptic_ros.configuration import parse_size
 from panoptic_ros.nodes.parameters import Settings
 from panoptic_ros.resources import weights_of
 
@@ -30,7 +31,13 @@ class PipelineSource(Protocol):
     """Where pipelines come from: the class `Pipeline` itself, or a test's stand-in."""
 
     def check(
-        self, model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = ""
+        self,
+        model: str,
+        weights: str = "",
+        device: str = "auto",
+        engine: str = "",
+        precision: str = "",
+        size: tuple[int, int] | None = None,
     ) -> None: ...
 
     def load(
@@ -41,22 +48,25 @@ class PipelineSource(Protocol):
         engine: str = "",
         precision: str = "",
         threads: int = 0,
+        size: tuple[int, int] | None = None,
     ) -> Pipeline: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Which model with which weights."""
+    """Which model with which weights, and the size of its input as `Settings` has it."""
 
     model: str
     weights: str
+    input_size: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> ModelRequest:
-        return cls(settings.model, settings.weights)
+        return cls(settings.model, settings.weights, settings.input_size)
 
     def __str__(self) -> str:
-        return f"{self.model} with {weights_of(self.model, self.weights) or 'random weights'}"
+        size = f" at {self.input_size}" if self.input_size else ""
+        return f"{self.model} with {weights_of(self.model, self.weights) or 'random weights'}{size}"
 
 
 def both_at_once(node: str, model: str, weights: str) -> str:
@@ -221,6 +231,7 @@ class ModelHost:
                     engine=settings.engine,
                     precision=settings.precision,
                     threads=settings.threads or self._threads,
+                    size=parse_size(request.input_size, "input_size"),
                 )
             except Exception as raised:  # whatever a network's file brings about, the running model must go on
                 error = raised

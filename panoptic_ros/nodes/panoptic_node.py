@@ -23,6 +23,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import InvalidQosOverridesError
 
+from panoptic_ros.configuration import parse_size
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import MessageTypes, RosMessageTypes
 from panoptic_ros.nodes.camera import Camera
@@ -297,7 +298,12 @@ class PanopticNode(LifecycleNode):
     def _check_model(self, settings: Settings) -> None:
         """Raise ValueError or OSError, quickly, where the settings' model cannot be loaded."""
         self._source().check(
-            settings.model, settings.weights, settings.device, settings.engine, precision=settings.precision
+            settings.model,
+            settings.weights,
+            settings.device,
+            settings.engine,
+            settings.precision,
+            parse_size(settings.input_size, "input_size"),
         )
 
     def _on_settings(self, settings: Settings) -> None:

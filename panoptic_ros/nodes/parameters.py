@@ -85,6 +85,12 @@ class Settings(CameraTopics):
         "Path of the weights; '' is those of the model, or random ones, which are only good for trying things out.",
         live=True,
     )
+    input_size: str = parameter(
+        "",
+        "Width and height of the network's input, as 640x384; larger sees smaller things and takes longer; "
+        "'' is the model's own.",
+        live=True,
+    )
     engine: str = parameter("", "What runs the network; '' is torch, or what runs an exported model; auto measures.")
     device: str = parameter("auto", "cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")
     precision: str = parameter(

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from panoptic_ros.commands import benchmark as command
 from panoptic_ros.commands.main import app
-from panoptic_ros.commands.sampling import parse_size
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -92,4 +91,3 @@ def test_bad_input_is_named(arguments: list[str], words: list[str]) -> None:
 def test_values_are_given_between_commas_or_repeated() -> None:
     assert command._values(["a, b", "c", "a"]) == ["a", "b", "c"]
     assert command._values(None) == []
-    assert parse_size("640x384") == (384, 640)

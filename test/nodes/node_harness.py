@@ -79,8 +79,9 @@ class FakeSource:
         self.gate = threading.Event()  # what the model "slow" waits for
         self.loaded: list[FakePipeline] = []
         self.loads = 0
+        self.sizes: list[tuple[int, int] | None] = []
 
-    def check(self, model: str, weights: str = "", device: str = "auto", engine: str = "", precision: str = "") -> None:
+    def check(self, model: str, weights: str = "", device: str = "auto", engine: str = "", *_: Any) -> None:
         if model == "missing":
             raise FileNotFoundError("missing.yaml: no such file; models that come with it: fake")
         if weights == "truncated.weights":
@@ -88,8 +89,9 @@ class FakeSource:
         if weights.startswith("of_") and weights != f"of_{model}.weights":
             raise ValueError(f"{weights}: of another network than {model}")
 
-    def load(self, model: str, weights: str = "", **_: Any) -> FakePipeline:
+    def load(self, model: str, weights: str = "", *, size: tuple[int, int] | None = None, **_: Any) -> FakePipeline:
         self.loads += 1
+        self.sizes.append(size)
         if model == "slow":
             self.gate.wait(TIMEOUT)
         if model == "broken":

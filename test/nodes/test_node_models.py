@@ -77,6 +77,18 @@ def test_a_models_own_thresholds_hold_but_for_those_that_are_given(ros: Ros, sou
     assert source.pipeline.seen_options[-1] == DecodeOptions()
 
 
+def test_the_input_of_the_network_is_resized_while_frames_go_through(ros: Ros, source: FakeSource) -> None:
+    node = ros.start(source, input_size="640x384")
+    stream = Stream(ros)
+    stream.until_more(1)
+    former = source.pipeline
+    assert ros.set(node, input_size="1024x512").successful
+    ros.until(lambda: stream.step() or (source.pipeline is not former and source.pipeline.batches), "the larger one")
+    assert ros.set(node, input_size="").successful
+    ros.until(lambda: stream.step() or len(source.loaded) == 3, "its own size")
+    assert source.sizes == [(384, 640), (512, 1024), None]
+
+
 def test_a_refusal_reaches_the_one_who_set_it(ros: Ros, source: FakeSource) -> None:
     node = ros.start(source)
     result = ros.set(node, model="missing")

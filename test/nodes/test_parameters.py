@@ -84,6 +84,7 @@ def test_descriptors_say_description_range_and_what_may_change(ros: Ros, source:
         ("lazy", 1, "Wrong parameter type"),
         ("device", "cpu", "read-only"),
         ("model", "missing", "missing.yaml: no such file; models that come with it: fake"),
+        ("input_size", "640", "input_size 640: expected width and height as 640x384"),
         ("weights", "truncated.weights", "truncated.weights: 12 bytes, expected 34"),
     ],
 )
