@@ -54,7 +54,7 @@ def scene(device: torch.device) -> Scene:
 
 
 def ours(scene: Scene) -> np.ndarray:
-    classes, _ = fusion.upsample_argmax(scene["logits"], HEIGHT, WIDTH)
+    classes = fusion.upsample_argmax(scene["logits"], HEIGHT, WIDTH)
     winners = fusion.paste_by_rank(scene["masks"], scene["boxes"], HEIGHT, WIDTH, 0.5)
     return merged(scene, classes, winners)
 
@@ -189,7 +189,7 @@ def main(repeats: int = 10) -> dict[str, object]:
         same_class, same_id = (float(np.mean(a == b)) for a, b in ((ids // 1000, other // 1000), (ids, other)))
         agreement[name] = {"same_class": same_class, "same_id": same_id}
         print(f"{name}: {same_class:.3f} of the pixels have our class, {same_id:.3f} our id")
-    classes, _ = fusion.upsample_argmax(frame["logits"], HEIGHT, WIDTH)
+    classes = fusion.upsample_argmax(frame["logits"], HEIGHT, WIDTH)
     winners = fusion.paste_by_rank(frame["masks"], frame["boxes"], HEIGHT, WIDTH, 0.5)
     parts = {
         "upsample and argmax": lambda: fusion.upsample_argmax(frame["logits"], HEIGHT, WIDTH),

@@ -55,7 +55,7 @@ class Toy(PanopticModel):
     def _value(self, logits, box, options):
         names = [label.name for label in self.labels.labels]
         logits = logits[:, box.top : box.top + box.height, box.left : box.left + box.width].float()
-        classes, best = fusion.upsample_argmax(logits, box.frame_height, box.frame_width)
+        classes, best = fusion.upsample_max(logits, box.frame_height, box.frame_width)
         car = (classes == names.index("car")) & (best > options.brightness)
         return fusion.merge(
             torch.full_like(classes, names.index("road")),

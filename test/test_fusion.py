@@ -63,7 +63,7 @@ def test_flat_paste_in_several_goes_equals_one(monkeypatch: pytest.MonkeyPatch) 
 def test_upsampled_argmax_equals_the_literal_one() -> None:
     logits = torch.randn((5, 4, 6), generator=torch.Generator().manual_seed(1))
     scaled = np.stack([literal.upsample(plane, 13, 21) for plane in logits.numpy()])
-    classes, best = fusion.upsample_argmax(logits, 13, 21)
+    classes, best = fusion.upsample_max(logits, 13, 21)
     np.testing.assert_array_equal(classes.numpy(), scaled.argmax(axis=0))
     np.testing.assert_allclose(best.numpy(), scaled.max(axis=0), atol=1e-5)
 
@@ -82,7 +82,8 @@ def test_tiles_change_nothing(
     logits += 2 * (regions[: size[0], : size[1]] == np.arange(9)[:, None, None])
     monkeypatch.setattr(scaling, "TILE", tile)
     channels_last = torch.from_numpy(logits)[None].to(memory_format=torch.channels_last)[0]  # as networks give them
-    classes, best = fusion.upsample_argmax(channels_last, *scaled)
+    classes, best = fusion.upsample_max(channels_last, *scaled)
+    assert torch.equal(fusion.upsample_argmax(channels_last, *scaled), classes)
     planes = [cv2.resize(plane, scaled[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits]
     np.testing.assert_allclose(best.numpy(), np.max(planes, axis=0), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(classes.numpy(), np.argmax(planes, axis=0))
@@ -94,21 +95,21 @@ def test_huge_logits_are_finite_though_their_sum_is_not() -> None:
     logits = torch.full((3, 4, 4), 3e38)
     logits[1] = -3e38
     logits[0, 2:] = 0
-    classes, _ = fusion.upsample_argmax(logits, 4, 4)
+    classes = fusion.upsample_argmax(logits, 4, 4)
     assert classes.tolist() == [[0] * 4, [0] * 4, [2] * 4, [2] * 4]
 
 
 def test_ties_go_to_the_lower_class() -> None:
-    classes, _ = fusion.upsample_argmax(torch.ones((3, 2, 2)), 8, 8)
+    classes = fusion.upsample_argmax(torch.ones((3, 2, 2)), 8, 8)
     assert classes.eq(0).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_void_as_far_as_it_reaches(value: float) -> None:
     logits = torch.randn((3, 6, 8), generator=torch.Generator().manual_seed(3))
-    clean, _ = fusion.upsample_argmax(logits, 24, 32)
+    clean = fusion.upsample_argmax(logits, 24, 32)
     logits[1, 2, 3] = value
-    classes, _ = fusion.upsample_argmax(logits, 24, 32)
+    classes = fusion.upsample_argmax(logits, 24, 32)
     reached = literal.upsample(np.eye(6)[2][:, None] * np.eye(8)[3], 24, 32) > 0
     assert classes.numpy()[reached].tolist() == [3] * reached.sum()
     np.testing.assert_array_equal(classes.numpy()[~reached], clean.numpy()[~reached])
@@ -124,7 +125,7 @@ def test_confidence_is_the_softmax_of_the_scaled_logits() -> None:
     logits = torch.randn((6, 5, 7), generator=torch.Generator().manual_seed(2)) * 9
     scaled = np.stack([literal.upsample(plane, 20, 28) for plane in logits.numpy()])
     exact = (np.exp(scaled) / np.exp(scaled).sum(axis=0)).max(axis=0)
-    _, best = fusion.upsample_argmax(logits, 20, 28)
+    _, best = fusion.upsample_max(logits, 20, 28)
     np.testing.assert_allclose(fusion.confidence_map(logits, best).numpy(), exact, atol=1e-4)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from panoptic_ros.fusion.merging import merge
 from panoptic_ros.fusion.pasting import paste_by_probability, paste_by_rank, paste_visible
-from panoptic_ros.fusion.scaling import argmax_of_large, confidence_map, upsample_argmax
+from panoptic_ros.fusion.scaling import argmax_of_large, confidence_map, upsample_argmax, upsample_max
 
 __all__ = [
     "argmax_of_large",
@@ -22,4 +22,5 @@ __all__ = [
     "paste_by_rank",
     "paste_visible",
     "upsample_argmax",
+    "upsample_max",
 ]

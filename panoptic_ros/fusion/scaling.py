@@ -18,7 +18,11 @@ TILE = (128, 256)
 few classes to come into question."""
 
 
-def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+LARGEST = 1e38
+"""Logits beyond this are scaled down before they are compared, so that their differences are finite."""
+
+
+def upsample_argmax(logits: Tensor, height: int, width: int) -> Tensor:
     """The best class of each pixel of a frame, from logits of a coarser map that covers exactly the frame.
 
     The logits are interpolated bilinearly (half-pixel centres, edges repeated).
@@ -30,44 +34,58 @@ def upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Te
 
     Returns
     -------
-    classes, best:
-        (height, width) int16 class index, the lower one of a tie, C where a logit that it comes from is not finite; and
-        (height, width) float32 the best class's logit.
+    (height, width) int16 class index, the lower one of a tie, C where a logit that it comes from is not finite.
     """
+    return _upsampled(logits, height, width, best=False)[0]
+
+
+def upsample_max(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """`upsample_argmax`, and the best class's logit: (height, width) float32."""
+    return _upsampled(logits, height, width, best=True)
+
+
+def _upsampled(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tensor, Tensor]:
     logits = logits.float()
-    if bool(logits.sum().isfinite()):  # one pass; a sum of what is finite that overflows only takes the longer way
-        return _upsample_argmax(logits, height, width)
+    low, high = (float(bound) for bound in torch.aminmax(logits))  # one pass; not a number if any is none
+    if low > -LARGEST and high < LARGEST:
+        return _compared(logits, height, width, best)
     broken = ~logits.isfinite().all(dim=0)
-    classes, best = _upsample_argmax(logits.masked_fill(broken, 0.0), height, width)
+    classes, maxima = _compared(0.25 * logits.masked_fill(broken, 0.0), height, width, best)
     reach = F.interpolate(broken[None, None].float(), size=(height, width), mode="bilinear", align_corners=False)
-    return classes.masked_fill(reach[0, 0] > 0, len(logits)), best
+    return classes.masked_fill(reach[0, 0] > 0, len(logits)), 4.0 * maxima
 
 
-def _upsample_argmax(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def _compared(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tensor, Tensor]:
+    """The best classes, and the best logits or an empty tensor."""
     if logits.is_cuda:
         scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
-        best, classes = scaled.max(dim=0)
-        return classes.to(torch.int16), best
+        maxima, classes = scaled.max(dim=0)
+        return classes.to(torch.int16), maxima
     planes = logits.contiguous().numpy(force=True)  # networks leave their channels last
     winners = np.empty((height, width), dtype=np.int16)
-    maxima = np.empty((height, width), dtype=np.float32)
+    highest = np.empty((height, width) if best else (0, 0), dtype=np.float32)
     plane: Any = np.empty(0, dtype=np.float32)
     for tile in _tiles(planes, height, width):
-        target = maxima[tile.pixels]
-        winner = np.full(target.shape, tile.classes[0], dtype=np.uint8)  # bytes, which take the least time to move
-        for index in tile.classes:
-            plane = cv2.resize(planes[index][tile.source], tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
-            scaled = plane[tile.inner]
-            if index == tile.classes[0]:
-                target[:] = scaled
-                continue
+        first, *others = tile.classes
+        base = planes[first][tile.source]
+        winner = np.full(tile.size, first, dtype=np.uint8)  # bytes, which take the least time to move
+        # By how much each exceeds the first one: where only two come into question, one is scaled.
+        lead = np.zeros(tile.size, dtype=np.float32) if best or len(others) > 1 else np.float32(0.0)
+        for index in others:
+            gaps = planes[index][tile.source] - base
+            plane = cv2.resize(gaps, tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
+            gap = plane[tile.inner]
             # A later class has the greater number, so that the greatest of those that won is the winner.
-            won = np.greater(scaled, target).view(np.uint8)
+            won = np.greater(gap, lead).view(np.uint8)
             won *= np.uint8(index)
             np.maximum(winner, won, out=winner)
-            np.maximum(target, scaled, out=target)
+            if best or index != others[-1]:
+                np.maximum(lead, gap, out=lead)
         winners[tile.pixels] = winner
-    return torch.from_numpy(winners), torch.from_numpy(maxima)
+        if best:
+            plane = cv2.resize(base, tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
+            np.add(plane[tile.inner], lead, out=highest[tile.pixels])
+    return torch.from_numpy(winners), torch.from_numpy(highest)
 
 
 class _Tile(NamedTuple):
@@ -79,6 +97,8 @@ class _Tile(NamedTuple):
         Rows and columns of the frame.
     source:
         Rows and columns of the map: those below `pixels`, and around them as many as interpolation can reach.
+    size:
+        Height and width of `pixels`.
     scaled, inner:
         Width and height that `source` is scaled to, and where `pixels` lie in that.
     classes:
@@ -87,6 +107,7 @@ class _Tile(NamedTuple):
 
     pixels: tuple[slice, slice]
     source: tuple[slice, slice]
+    size: tuple[int, int]
     scaled: tuple[int, int]
     inner: tuple[slice, slice]
     classes: list[int]
@@ -113,6 +134,7 @@ def _tiles(planes: NDArray[np.float32], height: int, width: int) -> Iterator[_Ti
             yield _Tile(
                 pixels=(down.pixels, across.pixels),
                 source=(down.source, across.source),
+                size=(down.pixels.stop - down.pixels.start, across.pixels.stop - across.pixels.start),
                 scaled=(across.scaled, down.scaled),
                 inner=(down.inner, across.inner),
                 classes=np.flatnonzero(possible.reshape(count, -1).any(axis=1)).tolist(),
@@ -154,9 +176,9 @@ def confidence_map(logits: Tensor, best: Tensor) -> Tensor:
     Parameters
     ----------
     logits:
-        (C, h, w) floating point, what `upsample_argmax` was given.
+        (C, h, w) floating point, what `upsample_max` was given.
     best:
-        (H, W) float32, the logit of each pixel's best class, as `upsample_argmax` returned it.
+        (H, W) float32, the logit of each pixel's best class, as `upsample_max` returned it.
 
     Returns
     -------
@@ -202,7 +224,7 @@ def argmax_of_large(logits: Tensor, taken: Tensor, minimum_area: int) -> tuple[T
     void = torch.full((height, width), count, dtype=torch.int16, device=logits.device)
     if not count:
         return void, torch.zeros((height, width), device=logits.device)
-    classes, best = upsample_argmax(logits, height, width)
+    classes, best = upsample_max(logits, height, width)
     seen = classes.masked_fill(taken, count).int()
     areas = torch.bincount(seen.flatten(), minlength=count + 1)[:count]
     large = (areas >= minimum_area).nonzero()[:, 0]
@@ -213,6 +235,6 @@ def argmax_of_large(logits: Tensor, taken: Tensor, minimum_area: int) -> tuple[T
     if not len(large):
         return classes.masked_fill(replaced, count), best
     # The next best of the large ones is the best among them: none of these was the best before.
-    others, next_best = upsample_argmax(logits[large], height, width)
+    others, next_best = upsample_max(logits[large], height, width)
     others = torch.cat((large, large.new_tensor([count]))).to(torch.int16)[others.int()]
     return torch.where(replaced, others, classes), torch.where(replaced, next_best, best)

@@ -390,8 +390,13 @@ class YoloPanoptic(PanopticModel):
             return void, logits.new_zeros(count), certainty
         if only_stuff:
             logits = logits[self.stuff_classes]
-        classes, best = fusion.upsample_argmax(logits, height, width)
-        certainty = fusion.confidence_map(logits, best) if confidence else None
+        logits = logits.contiguous()
+        certainty = None
+        if confidence:
+            classes, best = fusion.upsample_max(logits, height, width)
+            certainty = fusion.confidence_map(logits, best)
+        else:
+            classes = fusion.upsample_argmax(logits, height, width)
         scores = mean_confidence(logits)
         if only_stuff:
             indices = torch.cat((self.stuff_classes, self.stuff_classes.new_tensor([count])))

@@ -29,7 +29,7 @@ def semantic_segmentation(logits: Tensor, stride: int, letterbox: Letterbox, lab
     rows = slice(letterbox.top // stride, (letterbox.top + letterbox.height) // stride)
     columns = slice(letterbox.left // stride, (letterbox.left + letterbox.width) // stride)
     height, width = letterbox.frame_height, letterbox.frame_width
-    classes, _ = fusion.upsample_argmax(logits[:, rows, columns], height, width)
+    classes = fusion.upsample_argmax(logits[:, rows, columns], height, width)
     ids = np.append(labels.class_ids, 0)[classes.cpu().numpy()] * INSTANCE_DIVISOR
     return PanopticSegmentation.from_ids(ids.astype(np.int32), ())
 

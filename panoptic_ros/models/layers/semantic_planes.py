@@ -90,8 +90,12 @@ def best_planes(logits: Tensor, which: Tensor, count: int, box: Letterbox, confi
     confidence:
         Whether the certainty is asked for.
     """
-    planes, best = fusion.upsample_argmax(logits, box.frame_height, box.frame_width)
-    certainty = fusion.confidence_map(logits, best) if confidence else None
+    certainty = None
+    if confidence:
+        planes, best = fusion.upsample_max(logits, box.frame_height, box.frame_width)
+        certainty = fusion.confidence_map(logits, best)
+    else:
+        planes = fusion.upsample_argmax(logits, box.frame_height, box.frame_width)
     return SemanticMap(class_map(planes, which, count), class_scores(logits, which, count), certainty)
 
 
