@@ -25,6 +25,7 @@ from panoptic_ros.workers import wait_passively
 
 BENCHMARKS: dict[str, tuple[str, tuple[object, ...]]] = {
     "engines_small": ("engines", (DEFAULT_MODEL, "640x384", 30)),
+    "eager": ("eager", (DEFAULT_MODEL, "640x384", 30)),
     "engines_full": ("engines", (FULL_MODEL, "640x640", 5)),
     "peers": ("peers", (640, 3)),
     "decode": ("decode", ()),
