@@ -119,7 +119,7 @@ def _tiles(planes: NDArray[np.float32], height: int, width: int) -> Iterator[_Ti
     Between four cells an interpolated value is nowhere above their maximum nor below their minimum.  A class whose
     maximum lies below another's minimum is not the best one there, and most classes are so nearly everywhere.
     """
-    count, rows, columns = planes.shape
+    _, rows, columns = planes.shape
     corners = np.ones((2, 2), dtype=np.uint8)  # a cell, and those above, to the left, and both
     highest = np.empty_like(planes)
     lowest = np.full((rows, columns), -np.inf, dtype=np.float32)
@@ -128,16 +128,19 @@ def _tiles(planes: NDArray[np.float32], height: int, width: int) -> Iterator[_Ti
         cv2.max(lowest, cv2.erode(plane, corners), dst=lowest)
     # What rounding may add, so that no class is left out that would have won by it.
     lowest -= np.float32(1e-5) * max(abs(float(planes.min())), abs(float(planes.max())))
-    for down in _cuts(rows, height, TILE[0]):
-        for across in _cuts(columns, width, TILE[1]):
-            possible = highest[:, down.cells, across.cells] >= lowest[down.cells, across.cells]
+    possible = highest >= lowest
+    downs, acrosses = list(_cuts(rows, height, TILE[0])), list(_cuts(columns, width, TILE[1]))
+    in_bands = np.stack([possible[:, down.cells].any(axis=1) for down in downs])
+    in_tiles = np.stack([in_bands[:, :, across.cells].any(axis=2) for across in acrosses], axis=1)
+    for down, band in zip(downs, in_tiles, strict=True):
+        for across, classes in zip(acrosses, band, strict=True):
             yield _Tile(
                 pixels=(down.pixels, across.pixels),
                 source=(down.source, across.source),
                 size=(down.pixels.stop - down.pixels.start, across.pixels.stop - across.pixels.start),
                 scaled=(across.scaled, down.scaled),
                 inner=(down.inner, across.inner),
-                classes=np.flatnonzero(possible.reshape(count, -1).any(axis=1)).tolist(),
+                classes=np.flatnonzero(classes).tolist(),
             )
 
 
