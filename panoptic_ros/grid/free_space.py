@@ -66,7 +66,8 @@ def free_ranges(
     farthest = np.zeros(count, dtype=np.float32)
     np.maximum.at(farthest, sector, reach)
     nearest = np.full(count, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, sector[obstacle], reach[obstacle])
+    ends = np.flatnonzero(obstacle)
+    np.minimum.at(nearest, sector.take(ends), reach.take(ends))
     ranges = np.minimum(farthest, nearest)
     certainty = np.full(count, np.inf, dtype=np.float32)
     np.minimum.at(certainty, sector, weights)
@@ -107,5 +108,5 @@ def free_cells(
     columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)[:, None]
     x, y = x[columns], y[rows]
     sector = sectors(x, y, len(ranges))
-    free = y * y + x * x < (ranges * ranges).take(sector)
-    return (rows * window.size + columns)[free], sector[free]
+    free = np.flatnonzero(y * y + x * x < (ranges * ranges).take(sector))
+    return (rows * window.size + columns).take(free), sector.take(free)
