@@ -63,14 +63,17 @@ def free_ranges(
     x, y = points[:, 0], points[:, 1]
     reach = np.maximum(np.sqrt(x * x + y * y) - np.float32(resolution) / np.sqrt(weights), np.float32(0))
     sector = sectors(x, y, count)
+    # Points that follow each other in a sweep often share their sector: each run of them is made one first, since `at`
+    # is slow.
+    runs = np.flatnonzero(np.diff(sector, prepend=-1))
+    sector = sector.take(runs)
     farthest = np.zeros(count, dtype=np.float32)
-    np.maximum.at(farthest, sector, reach)
+    np.maximum.at(farthest, sector, np.maximum.reduceat(reach, runs))
     nearest = np.full(count, np.inf, dtype=np.float32)
-    ends = np.flatnonzero(obstacle)
-    np.minimum.at(nearest, sector.take(ends), reach.take(ends))
+    np.minimum.at(nearest, sector, np.minimum.reduceat(np.where(obstacle, reach, np.float32(np.inf)), runs))
     ranges = np.minimum(farthest, nearest)
     certainty = np.full(count, np.inf, dtype=np.float32)
-    np.minimum.at(certainty, sector, weights)
+    np.minimum.at(certainty, sector, np.minimum.reduceat(weights, runs))
     returned = np.isfinite(certainty)
     certainty[~returned] = 0
     held, empty = np.flatnonzero(returned), np.flatnonzero(~returned)

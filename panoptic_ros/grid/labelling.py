@@ -157,21 +157,21 @@ def label_points(
         clear = _not_hidden(view.camera, depth.take(seen), rows, columns, stands.take(seen), options)
         seen, rows, columns = seen.take(clear), rows.take(clear), columns.take(clear)
         ids = view.segmentation.ids
-        pixels = rows * view.camera.width + columns  # `take` by one index is ten times as fast as two indices
+        pixels = rows * view.camera.width + columns  # one index is taken four times as fast as two
         found = ids.take(pixels)
         indices = table.of_ids(found)
-        suits = table.ground[indices] == (heights[seen] <= options.labelling.gate_height)
+        suits = table.ground.take(indices) == (heights.take(seen) <= options.labelling.gate_height)
         confidence = view.segmentation.confidence
         sure = np.full(len(seen), 255, dtype=np.int16)
         if confidence is not None:
             sure[:] = confidence.take(pixels)
-        good = np.flatnonzero((indices >= 0) & suits & (sure > believed[seen]))
+        good = np.flatnonzero((indices >= 0) & suits & (sure > believed.take(seen)))
         if options.labelling.edge_margin:
             at_edge = near_edge(ids, rows.take(good), columns.take(good), options.labelling.edge_margin)
             good = good.take(np.flatnonzero(~at_edge))
         seen, indices, found = seen.take(good), indices.take(good), found.take(good)
         classes[seen] = indices
-        instances[seen] = np.where(table.thing[indices], found, 0)
+        instances[seen] = np.where(table.thing.take(indices), found, 0)
         cameras[seen] = view.index
         believed[seen] = sure[good]
     return classes, instances, cameras, np.ones(count, dtype=np.float32)
@@ -296,7 +296,7 @@ def observe_cloud(
     posed = [(view, tree.lookup(view.frame, options.fixed_frame, view.stamp)) for view in views]
     classes, instances, cameras, weights = label_points(origin, points, heights, posed, labels, options)
     low, high = options.obstacle_height
-    obstacle = (heights > low) | ((classes >= 0) & ~ClassTable.of(labels, options).ground[classes])
+    obstacle = (heights > low) | ((classes >= 0) & ~ClassTable.of(labels, options).ground.take(classes))
     under = np.flatnonzero(heights <= high)
     return Observation(
         stamp=cloud.stamp,

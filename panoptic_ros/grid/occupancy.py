@@ -75,7 +75,8 @@ class Evidence:
 
     def clear(self, cells: NDArray[np.intp]) -> None:
         """Forget some cells."""
-        self.values[cells] = 0
+        for column in self.values.T:
+            column[cells] = 0
         self.stamps[cells] = NEVER
 
     @property
@@ -237,7 +238,7 @@ class ThingLayer:
     def free(self, cells: NDArray[np.intp], stamp: int) -> None:
         """Tell (M,) cells, each once, that they were seen free."""
         self.freed[cells] = np.maximum(self.freed.take(cells), stamp)
-        held = cells.take(np.flatnonzero(self.evidence.values[:, 0].take(cells)))  # which are never below 0
+        held = cells[self.evidence.values[:, 0].take(cells) > 0]
         before = self.evidence.stamps[held]
         self.evidence.values[held[before < stamp]] = 0
         partly = held[(before >= stamp) & (self.earlier[held] < stamp)]

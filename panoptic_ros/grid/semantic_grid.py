@@ -225,7 +225,7 @@ class SemanticGrid:
         """Each of some cells once, rising."""
         self._marked[cells] = True
         distinct = np.flatnonzero(self._marked)
-        self._marked[distinct] = False
+        self._marked[:] = False
         return distinct
 
     def _labels(
@@ -267,11 +267,11 @@ class SemanticGrid:
         self._marked[touched] = True
         self._marked[free] = True
         seen = np.flatnonzero(self._marked)
-        self._marked[seen] = False
+        self._marked[:] = False
         self._marked[touched[unwatched]] = True
         self._standing.add(seen, self._told.take(seen), self._marked.take(seen), stamp)
-        self._told[seen] = 0
-        self._marked[touched[unwatched]] = False
+        self._told[:] = 0
+        self._marked[:] = False
         self._things.free(free.take(np.flatnonzero(certainty >= CERTAIN)), stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
