@@ -181,10 +181,11 @@ class Camera:
                 if self.model == "polynomial":
                     seen &= x * x + y * y < self.limit
                     x, y = _distort(x, y, self.distortion)
-            uv = np.empty((len(points), 2), dtype=np.float32)
-            uv[:, 0] = self.matrix[0, 0] * x + self.matrix[0, 1] * y + self.matrix[0, 2]
-            uv[:, 1] = self.matrix[1, 1] * y + self.matrix[1, 2]
-        uv[~(seen & np.isfinite(uv[:, 0]) & np.isfinite(uv[:, 1]))] = np.nan
+            u = (self.matrix[0, 0] * x + self.matrix[0, 1] * y + self.matrix[0, 2]).astype(np.float32)
+            v = (self.matrix[1, 1] * y + self.matrix[1, 2]).astype(np.float32)
+        seen &= np.isfinite(u) & np.isfinite(v)
+        # Each column lies in one piece, for `pixels`.
+        uv: NDArray[np.float32] = np.where(seen, np.stack([u, v]), np.float32(np.nan)).T
         return uv, depth.astype(np.float32, copy=False)
 
     def pixels(self, uv: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -193,9 +194,9 @@ class Camera:
         with np.errstate(invalid="ignore"):
             inside = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
         found = np.flatnonzero(inside)
-        near = (uv[found] + np.float32(0.5)).astype(np.intp)
         # Just below the border the sum may round up to it.
-        rows, columns = np.minimum(near[:, 1], self.height - 1), np.minimum(near[:, 0], self.width - 1)
+        rows = np.minimum((v.take(found) + np.float32(0.5)).astype(np.intp), self.height - 1)
+        columns = np.minimum((u.take(found) + np.float32(0.5)).astype(np.intp), self.width - 1)
         return found, rows, columns
 
     def rays(self, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ class CellVerdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellLabels:
-    """Points in the window, either of the ground or of obstacles.
+    """Points in the window: those of the ground, or see `ObstacleLabels`.
 
     Attributes
     ----------
@@ -40,22 +40,50 @@ class CellLabels:
         (P,) the row of each one's cell in the tables of an observation.
     columns:
         (P,) the column of its class in its block, -1 without.
-    dynamic:
-        (P,) whether that is a thing.
-    watched:
-        (P,) whether a camera looks there.
-    instances:
-        (P,) its track, 0 for none.
     weights:
         (P,) in (0, 1].
     """
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+    def heaviest(self, count: int) -> NDArray[np.float32]:
+        """(count,) float32, the largest weight of the points in each cell, 0 without."""
+        weights = np.zeros(count, dtype=np.float32)
+        np.maximum.at(weights, self.rows, self.weights)
+        return weights
+
+    def counts(self, count: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Which of `count` cells have labels, and the (L, width) weights of each class in them, by columns."""
+        chosen = np.flatnonzero(self.columns >= 0)
+        rows = self.rows.take(chosen)
+        labelled = np.zeros(count, dtype=np.bool_)
+        labelled[rows] = True
+        weights = np.bincount(
+            self.columns.take(chosen) * count + rows, weights=self.weights.take(chosen), minlength=count * width
+        ).reshape(width, count)
+        cells = np.flatnonzero(labelled)
+        return cells, weights.take(cells, axis=1).astype(np.float32).T
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObstacleLabels(CellLabels):
+    """Points of obstacles in the window.
+
+    Attributes
+    ----------
+    dynamic:
+        (P,) whether the class of each one is a thing.
+    watched:
+        (P,) whether a camera looks there.
+    instances:
+        (P,) its track, 0 for none.
+    """
+
     dynamic: NDArray[np.bool_]
     watched: NDArray[np.bool_]
     instances: NDArray[np.int32]
-    weights: NDArray[np.float32]
 
     def strongest(self, wanted: NDArray[np.bool_]) -> NDArray[np.int32]:
         """(M,) int32, the track that most of the points of each wanted cell are of, 0 for none."""
@@ -71,23 +99,11 @@ class CellLabels:
         return result
 
     def verdict(self, count: int) -> CellVerdict:
-        """What these points, of obstacles, say of `count` cells."""
-        strength = np.zeros(count, dtype=np.float32)
-        np.maximum.at(strength, self.rows, self.weights)
+        """What these points say of `count` cells."""
+        strength = self.heaviest(count)
         votes = np.where(self.dynamic, self.weights, -self.weights)
         votes[self.columns < 0] = 0
         thing = np.bincount(self.rows, weights=votes, minlength=count) > 0
         unwatched = (strength > 0) & ~thing
         unwatched[self.rows[(self.columns >= 0) | self.watched]] = False
         return CellVerdict(strength, thing, unwatched)
-
-    def counts(self, count: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Which of `count` cells have labels, and the (L, width) weights of each class in them."""
-        chosen = np.flatnonzero(self.columns >= 0)
-        rows = self.rows[chosen]
-        labelled = np.zeros(count, dtype=np.bool_)
-        labelled[rows] = True
-        weights = np.bincount(
-            rows * width + self.columns[chosen], weights=self.weights[chosen], minlength=count * width
-        ).reshape(-1, width)
-        return np.flatnonzero(labelled), weights[labelled].astype(np.float32)

@@ -9,6 +9,7 @@ its mind.
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -96,17 +97,18 @@ class ClassBlock:
         stamp:
             Nanoseconds.
         """
-        total = counts.sum(axis=1)
+        total = _row_sums(counts)
         share = effective_counts(total, self.options.correlation) / total
-        # Without optimize, einsum does not call BLAS, whose threads would wait for work between two frames.
-        evidence = np.einsum("mz,zc->mc", counts * share[:, None], self.table, optimize=False)
+        # Without optimize, einsum does not call BLAS, whose threads would wait for work between two frames.  Columns in
+        # one piece make it, and what follows, several times as fast.
+        evidence = np.einsum("mz,zc->mc", counts * share[:, None], self.table, order="F", optimize=False)
         sums = self.evidence.added(cells, evidence, stamp)
         if self.bayes:
             sums -= sums.max(axis=1, keepdims=True)
             np.maximum(sums, np.float32(-self.options.clip), out=sums)
         else:
-            total = sums.sum(axis=1, keepdims=True)
-            sums *= np.minimum(1, np.float32(self.options.count_clip) / np.maximum(total, np.float32(1e-6)))
+            total = np.maximum(_row_sums(sums), np.float32(1e-6))
+            sums *= np.minimum(1, np.float32(self.options.count_clip) / total)[:, None]
         self.evidence.values[cells] = sums
 
     def labelled(self) -> NDArray[np.bool_]:
@@ -128,7 +130,7 @@ class ClassBlock:
             np.exp(values, out=values)  # the largest is 0
         else:
             values += np.float32(1 / max(1, len(self.columns)))
-        values /= values.sum(axis=1, keepdims=True)
+        values /= _row_sums(values)[:, None]
         return values
 
     def clear(self, cells: NDArray[np.intp]) -> None:
@@ -150,5 +152,9 @@ def _log_likelihoods(
 
 def entropy(posterior: NDArray[np.float32]) -> NDArray[np.float32]:
     """(M,) float32 nats, the entropy of (M, B) probabilities."""
-    result: NDArray[np.float32] = -np.sum(posterior * np.log(np.maximum(posterior, np.float32(1e-30))), axis=1)
-    return np.abs(result)
+    return np.abs(_row_sums(posterior * np.log(np.maximum(posterior, np.float32(1e-30)))))
+
+
+def _row_sums(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(M,) the sum of each row, added up from left to right, so that its last bit does not depend on other rows."""
+    return reduce(np.add, table.T, np.zeros(len(table), dtype=np.float32))

@@ -63,13 +63,17 @@ def free_ranges(
     x, y = points[:, 0], points[:, 1]
     reach = np.maximum(np.sqrt(x * x + y * y) - np.float32(resolution) / np.sqrt(weights), np.float32(0))
     sector = sectors(x, y, count)
+    # Points that follow each other in a sweep often share their sector: each run of them is made one first, since `at`
+    # is slow.
+    runs = np.flatnonzero(np.diff(sector, prepend=-1))
+    sector = sector.take(runs)
     farthest = np.zeros(count, dtype=np.float32)
-    np.maximum.at(farthest, sector, reach)
+    np.maximum.at(farthest, sector, np.maximum.reduceat(reach, runs))
     nearest = np.full(count, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, sector[obstacle], reach[obstacle])
+    np.minimum.at(nearest, sector, np.minimum.reduceat(np.where(obstacle, reach, np.float32(np.inf)), runs))
     ranges = np.minimum(farthest, nearest)
     certainty = np.full(count, np.inf, dtype=np.float32)
-    np.minimum.at(certainty, sector, weights)
+    np.minimum.at(certainty, sector, np.minimum.reduceat(weights, runs))
     returned = np.isfinite(certainty)
     certainty[~returned] = 0
     held, empty = np.flatnonzero(returned), np.flatnonzero(~returned)
@@ -107,5 +111,5 @@ def free_cells(
     columns, rows = np.flatnonzero(np.abs(x) < reach), np.flatnonzero(np.abs(y) < reach)[:, None]
     x, y = x[columns], y[rows]
     sector = sectors(x, y, len(ranges))
-    free = y * y + x * x < (ranges * ranges).take(sector)
-    return (rows * window.size + columns)[free], sector[free]
+    free = np.flatnonzero(y * y + x * x < (ranges * ranges).take(sector))
+    return (rows * window.size + columns).take(free), sector.take(free)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic_ros.grid.cell_labels import CellLabels
+from panoptic_ros.grid.cell_labels import CellLabels, ObstacleLabels
 from panoptic_ros.grid.classes import ClassBlock, entropy
 from panoptic_ros.grid.free_space import free_cells, free_ranges
 from panoptic_ros.grid.observations import Observation
@@ -152,10 +152,10 @@ class SemanticGrid:
 
         inside, cells = self.window.cells(observation.origin, points)
         touched = self._distinct(cells)
-        # A cell is as surely free as its sector, or as what was seen in the cell itself.
+        lying, standing = self._labels(observation, near.take(inside), cells, touched)
+        # A cell is as surely free as its sector, or as the ground that was seen in the cell itself.
         self._told[free] = certainty.take(sector)
-        np.maximum.at(self._told, cells, weights[inside])
-        lying, standing = self._labels(observation, near[inside], cells, touched)
+        self._told[touched] = np.maximum(self._told.take(touched), lying.heaviest(len(touched)))
         self._occupy(touched, free, standing, observation.stamp)
         for block, labels in zip(self._blocks, (lying, standing), strict=True):
             self._label(block, touched, labels, observation.stamp)
@@ -197,7 +197,7 @@ class SemanticGrid:
         for block, labels in zip(self._blocks, self._labels(fresh, places, cells, touched), strict=True):
             self._label(block, touched, labels, after.stamp)
 
-    def _reconsider(self, touched: NDArray[np.intp], old: CellLabels, new: CellLabels, stamp: int) -> None:
+    def _reconsider(self, touched: NDArray[np.intp], old: ObstacleLabels, new: ObstacleLabels, stamp: int) -> None:
         """Take back what the old labels made of obstacles, and tell what the new ones do, where these differ."""
         hit = np.float32(self.options.occupancy.hit)
         was, now = old.verdict(len(touched)), new.verdict(len(touched))
@@ -225,56 +225,54 @@ class SemanticGrid:
         """Each of some cells once, rising."""
         self._marked[cells] = True
         distinct = np.flatnonzero(self._marked)
-        self._marked[distinct] = False
+        self._marked[:] = False
         return distinct
 
     def _labels(
         self, observation: Observation, places: NDArray[np.intp], cells: NDArray[np.intp], touched: NDArray[np.intp]
-    ) -> tuple[CellLabels, CellLabels]:
+    ) -> tuple[CellLabels, ObstacleLabels]:
         """Some points of an observation by rows of `touched`, the distinct `cells`: of the ground, and of obstacles."""
         self._rows[touched] = np.arange(len(touched))
         # To be outside of all images tells nothing of a point of a sensor, or a robot, that no camera looks along with.
         looked = bool((observation.cameras >= 0).any())
-        obstacle = observation.obstacle[places]
-        lying, standing = (
-            self._cell_labels(observation, places[chosen], self._rows[cells[chosen]], block, looked)
-            for block, chosen in ((0, np.flatnonzero(~obstacle)), (1, np.flatnonzero(obstacle)))
-        )
-        return lying, standing
-
-    def _cell_labels(
-        self, observation: Observation, places: NDArray[np.intp], rows: NDArray[np.intp], block: int, looked: bool
-    ) -> CellLabels:
-        classes = observation.classes[places]
+        obstacle = observation.obstacle.take(places)
+        rows = self._rows.take(cells)
+        lying, standing = np.flatnonzero(~obstacle), np.flatnonzero(obstacle)
+        on_ground, on_obstacles = places.take(lying), places.take(standing)
+        classes = observation.classes.take(on_obstacles)
         return CellLabels(
-            rows=rows,
-            columns=self._column_of[block][classes],
-            dynamic=self._dynamic[classes],
-            watched=observation.cameras[places] >= 0 if looked else np.ones(len(places), dtype=np.bool_),
-            instances=observation.instances[places],
-            weights=observation.weights[places],
+            rows=rows.take(lying),
+            columns=self._column_of[0].take(observation.classes.take(on_ground)),
+            weights=observation.weights.take(on_ground),
+        ), ObstacleLabels(
+            rows=rows.take(standing),
+            columns=self._column_of[1].take(classes),
+            weights=observation.weights.take(on_obstacles),
+            dynamic=self._dynamic.take(classes),
+            watched=observation.cameras.take(on_obstacles) >= 0 if looked else np.ones(len(classes), dtype=np.bool_),
+            instances=observation.instances.take(on_obstacles),
         )
 
-    def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: CellLabels, stamp: int) -> None:
+    def _occupy(self, touched: NDArray[np.intp], free: NDArray[np.intp], standing: ObstacleLabels, stamp: int) -> None:
         """Tell both layers what was seen occupied and, as surely as `_told` has it, free."""
         occupancy = self.options.occupancy
         strength, thing, unwatched = standing.verdict(len(touched))
         strength = strength * np.float32(occupancy.hit)
 
         self._marked[touched[strength > 0]] = True
-        free = free[~self._marked[free]]
-        certainty = self._told[free]
+        free = free.take(np.flatnonzero(~self._marked.take(free)))
+        certainty = self._told.take(free)
         self._told[touched] = np.where(thing, np.float32(0), strength)
         self._told[free] = certainty * np.float32(-occupancy.miss)
         self._marked[touched] = True
         self._marked[free] = True
         seen = np.flatnonzero(self._marked)
-        self._marked[seen] = False
+        self._marked[:] = False
         self._marked[touched[unwatched]] = True
-        self._standing.add(seen, self._told[seen], self._marked[seen], stamp)
-        self._told[seen] = 0
-        self._marked[touched[unwatched]] = False
-        self._things.free(free[certainty >= CERTAIN], stamp)
+        self._standing.add(seen, self._told.take(seen), self._marked.take(seen), stamp)
+        self._told[:] = 0
+        self._marked[:] = False
+        self._things.free(free.take(np.flatnonzero(certainty >= CERTAIN)), stamp)
         self._things.add(touched[thing], strength[thing], standing.strongest(thing)[thing], stamp)
 
     def _label(self, block: ClassBlock, touched: NDArray[np.intp], labels: CellLabels, stamp: int) -> None:

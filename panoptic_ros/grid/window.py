@@ -97,16 +97,14 @@ class Window:
         )
         inside = np.flatnonzero((columns >= 0) & (columns < self.size) & (rows >= 0) & (rows < self.size))
         column, row = (
-            self._stored(cells[inside].astype(np.intp), first)
+            self._stored(cells.take(inside).astype(np.intp), first)
             for cells, first in zip((columns, rows), self.first, strict=True)
         )
         return inside, row * self.size + column
 
     def _stored(self, cells: NDArray[np.intp], first: int) -> NDArray[np.intp]:
         """Where cells that are counted from the first one are stored."""
-        stored = cells + first % self.size
-        stored[stored >= self.size] -= self.size
-        return stored
+        return ((np.arange(self.size) + first) % self.size).take(cells)
 
     def centres(self, origin: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The centres of the stored columns and rows, (N,) float32 each, metres from `origin` along x and y."""

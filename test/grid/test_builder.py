@@ -3,127 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from builder_cases import CAMERA, CAR, MS, cloud, drive, grid_of, stand_in_builder, view
 
 from panoptic_ros.grid import mapper as module
 from panoptic_ros.grid.builder import GridBuilder
-from panoptic_ros.grid.cameras import Camera
 from panoptic_ros.grid.clouds import Cloud
 from panoptic_ros.grid.depth import DepthImage
 from panoptic_ros.grid.labelling import CameraView
 from panoptic_ros.grid.observations import Observation
-from panoptic_ros.grid.options import GridOptions, LabellingOptions, PoseOptions
 from panoptic_ros.grid.poses import Pose
-from panoptic_ros.labels import LabelSet
-from panoptic_ros.segmentation import PanopticSegmentation
-
-LABELS = LabelSet.load("cityscapes")
-OPTIONS = GridOptions(poses=PoseOptions(wait=0.5, queue=6))
-MS = 1_000_000
-OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-CAMERA = Camera.from_info(64, 48, [40, 0, 32, 0, 40, 24, 0, 0, 1])
-ROAD, CAR = 7000, 26001
-
-
-class StandInGrid:
-    """Remembers what it is told."""
-
-    def __init__(self, options: GridOptions, labels: LabelSet, confusion: Any = None) -> None:
-        self.calls: list[tuple[str, Any]] = []
-
-    def move(self, x: float, y: float) -> None:
-        self.calls.append(("move", (x, y)))
-
-    def update(self, observation: Observation) -> None:
-        self.calls.append(("update", observation))
-
-    def relabel(self, before: Observation, after: Observation) -> None:
-        self.calls.append(("relabel", (before, after)))
-
-    def advance(self, stamp: int) -> None:
-        self.calls.append(("advance", stamp))
-
-    def reset(self) -> None:
-        self.calls.append(("reset", None))
-
-    def snapshot(self, stamp: int) -> Any:
-        return SimpleNamespace(stamp=stamp)
-
-    @property
-    def updates(self) -> list[int]:
-        return [value.stamp for name, value in self.calls if name == "update"]
-
-
-class StandInTracker:
-    """Every instance has track 100 + its number."""
-
-    def __init__(self, options: GridOptions, labels: LabelSet) -> None:
-        self.resets = 0
-
-    def update(self, stamp: int, measured: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
-        return tuple(measured)
-
-    def tracks_of(self, measured: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-        return {(camera, instance): 100 + instance % 1000 for camera, instance in measured}
-
-    def reset(self) -> None:
-        self.resets += 1
-
-
-def find_instances(observation: Observation, labels: LabelSet, options: GridOptions) -> list[tuple[int, int]]:
-    pairs = zip(observation.cameras.tolist(), observation.instances.tolist(), strict=True)
-    return sorted({pair for pair in pairs if pair[1]})
 
 
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch) -> GridBuilder:
-    monkeypatch.setattr(module, "SemanticGrid", StandInGrid)
-    monkeypatch.setattr(module, "Tracker", StandInTracker)
-    monkeypatch.setattr(module, "find_objects", find_instances)
-    return with_frames(GridBuilder(OPTIONS, LABELS))
-
-
-def with_frames(builder: GridBuilder) -> GridBuilder:
-    builder.add_pose("base_link", "lidar", 0, Pose(np.eye(3), np.array([0, 0, 1.8])), static=True)
-    for index in range(3):
-        optical = Pose(OPTICAL, np.array([0.5, 0.1 * index, 1.5]))
-        builder.add_pose("base_link", f"optical_{index}", 0, optical, static=True)
-    return builder
-
-
-def grid_of(builder: GridBuilder) -> StandInGrid:
-    grid = builder._mapper.grid
-    assert isinstance(grid, StandInGrid)
-    return grid
-
-
-def drive(builder: GridBuilder, *milliseconds: int, at: float | None = None) -> None:
-    """Poses at 10 m/s along x, or at a place."""
-    for time in milliseconds:
-        x = time / 100 if at is None else at
-        builder.add_pose("odom", "base_link", time * MS, Pose(np.eye(3), np.array([x, 0.0, 0.0])))
-
-
-def cloud(milliseconds: int, frame: str = "lidar") -> Cloud:
-    """Ground before the vehicle, and a wall at 10 m."""
-    y, z = np.meshgrid(np.linspace(-3, 3, 13), np.linspace(-1.2, 0.2, 8))
-    wall = np.column_stack([np.full(y.size, 10.0), y.ravel(), z.ravel()])
-    x, y = np.meshgrid(np.linspace(4, 9, 12), np.linspace(-2, 2, 9))
-    ground = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, -1.8)])
-    return Cloud(milliseconds * MS, frame, np.concatenate([wall, ground]).astype(np.float32))
-
-
-def view(milliseconds: int, index: int = 0, frame: str | None = None) -> CameraView:
-    """A car in the image's upper half, above the horizon's row 24 to where the wall's foot is, and road below."""
-    ids = np.full((48, 64), ROAD, np.int32)
-    ids[:29] = CAR
-    segmentation = PanopticSegmentation.from_ids(ids, LABELS.thing_ids)
-    return CameraView(milliseconds * MS, frame or f"optical_{index}", CAMERA, segmentation, f"camera_{index}", index)
+    return stand_in_builder(monkeypatch)
 
 
 def test_a_cloud_with_its_image_becomes_a_grid_with_tracks(builder: GridBuilder) -> None:
@@ -252,86 +149,6 @@ def test_an_error_that_nobody_foresaw_costs_its_input_alone(
         builder.process_next()
     assert stamps_of_all(builder) == [1100]
     assert builder.waiting == 0
-
-
-def relabelled(builder: GridBuilder) -> list[tuple[int, list[int], list[int]]]:
-    """Of each cloud that was labelled late: ms, and whose labels it had before and after."""
-    found = []
-    for name, value in grid_of(builder).calls:
-        if name == "relabel":
-            before, after = value
-            cameras = [sorted(set(one.cameras[one.classes >= 0].tolist())) for one in (before, after)]
-            found.append((after.stamp // MS, *cameras))
-    return found
-
-
-def test_a_mask_that_comes_late_labels_the_cloud_nearest_to_it(builder: GridBuilder) -> None:
-    drive(builder, *range(900, 2600, 100))
-    for time in range(1000, 2300, 100):
-        builder.add_cloud(cloud(time))
-        assert [result.stamp // MS for result in builder.process()] == [time], "it tells at once what is occupied"
-    builder.add_view(view(1030))
-    assert builder.process() == []
-    assert relabelled(builder) == [(1000, [], [0])]
-    _, after = next(value for name, value in grid_of(builder).calls if name == "relabel")
-    assert set(after.instances.tolist()) == {0, 101}, "its things have tracks"
-    # Another camera's comes even later, and a second one of the first camera, which has labelled that cloud.
-    builder.add_view(view(1010, 1))
-    builder.add_view(view(980))
-    builder.process()
-    assert relabelled(builder)[1:] == [(1000, [0], [0])], "both see the same points, of which the first has all"
-    assert builder.late_labels == 2
-    assert not builder.dropped
-
-
-@pytest.mark.parametrize(("delay", "at_once"), [(400, False), (600, True)])
-def test_clouds_do_not_wait_for_masks_that_come_later_than_they_wait(
-    builder: GridBuilder, delay: int, at_once: bool
-) -> None:
-    drive(builder, *range(900, 2001, 100))
-    for time in (1900 - delay, 2000 - delay):  # every 100 ms: the next would be nearer
-        builder.add_view(view(time))
-    builder.add_cloud(cloud(2080 - delay))
-    assert bool(builder.process()) == at_once
-
-
-def test_a_mask_for_a_cloud_that_still_waits_is_not_late(builder: GridBuilder) -> None:
-    drive(builder, 900, 1000, 1070)
-    builder.add_cloud(cloud(1000))
-    builder.add_cloud(cloud(1080))
-    assert len(builder.process()) == 1
-    builder.add_view(view(1090))
-    drive(builder, 1200)
-    (result,) = builder.process()
-    assert set(result.observation.cameras.tolist()) == {0}
-    assert builder.late_labels == 0
-
-
-def test_a_mask_whose_clouds_are_given_up_is_counted_and_the_clouds_are_bounded(builder: GridBuilder) -> None:
-    for time in range(1000, 6000, 50):
-        drive(builder, time)
-        builder.add_cloud(cloud(time))
-        builder.process()
-    assert 0 < len(builder._kept) <= 32
-    builder.add_view(view(1500))
-    builder.process()
-    assert builder.dropped == {"late mask": 1}
-    assert builder.last_errors["late mask"] == (
-        "camera camera_0 at 1.500 s came 4.450 s late: the clouds of its time are given up"
-    )
-    assert relabelled(builder) == []
-
-
-def test_without_patience_no_cloud_is_kept() -> None:
-    builder = with_frames(GridBuilder(replace(OPTIONS, labelling=LabellingOptions(patience=0.0)), LABELS))
-    drive(builder, 900, 1000, 1100)
-    builder.add_cloud(cloud(1000))
-    assert len(builder.process()) == 1
-    assert len(builder._kept) == 0
-    drive(builder, 2000)
-    builder.add_view(view(1000))
-    assert builder.process() == []
-    assert builder.late_labels == 0
 
 
 def test_each_camera_gives_its_nearest_image(builder: GridBuilder) -> None:
