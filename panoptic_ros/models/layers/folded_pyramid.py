@@ -77,7 +77,8 @@ def pyramid_maps(
     (B, C, H / 4, W / 4), and (B, F, U · H / 4, U · W / 4) with the factor U of the instance features, or None.
     """
     parts = _cut(fusion, pooling, head, instances, _live)
-    return _answer(maps, fusion.widen, pooling, parts, 1 if instances is None else instances.upsample)
+    upsample = 1 if instances is None else instances.upsample
+    return _answer(maps, fusion.widen, pooling.bins, pooling.branches, parts, upsample)
 
 
 class FoldedPyramid(nn.Module):
@@ -95,7 +96,8 @@ class FoldedPyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.widen = fusion.widen
-        self.pooling = pooling
+        self.bins = pooling.bins
+        self.branches = pooling.branches
         self.upsample = 1 if instances is None else instances.upsample
         parts = _cut(fusion, pooling, head, instances, _copied)
         self.features = parts.near
@@ -109,20 +111,25 @@ class FoldedPyramid(nn.Module):
         parts: Parts[Any] = Parts(
             self.features, list(self.taps), self.logits, list(self.reductions), list(self.grid_reductions)
         )
-        return _answer(maps, self.widen, self.pooling, parts, self.upsample)
+        return _answer(maps, self.widen, self.bins, self.branches, parts, self.upsample)
 
 
 def _answer(
-    maps: Sequence[Tensor], widen: nn.Conv2d, pooling: PyramidPooling, parts: Parts[Any], upsample: int
+    maps: Sequence[Tensor],
+    widen: nn.Conv2d,
+    bins: Sequence[int],
+    branches: nn.ModuleList,
+    parts: Parts[Any],
+    upsample: int,
 ) -> tuple[Tensor, Tensor | None]:
     first, second, third = maps
     height, width = first.shape[-2:]
     widened = widen(first)
     features = torch.cat((widened, _scaled(second, height, width)), dim=1)
-    pooled = _pooled(maps, pooling.bins, height, width)
+    pooled = _pooled(maps, bins, height, width)
     grids = [
         branch(torch.cat((widen(grid), *others), dim=1))
-        for branch, (grid, *others) in zip(pooling.branches, pooled, strict=True)
+        for branch, (grid, *others) in zip(branches, pooled, strict=True)
     ]
     logits = parts.near(features) + _spread(_each(parts.taps, (third, *grids)), 3, height, width)
     for layer in parts.rest:
