@@ -292,13 +292,14 @@ def test_a_threshold_that_cannot_be_is_one_line(run: Run, folder: Path, tmp_path
     assert result.stderr.count("\n") == 1
 
 
-def test_precision_and_threads_reach_the_pipeline(
+def test_precision_threads_and_size_reach_the_pipeline(
     monkeypatch: pytest.MonkeyPatch, run: Run, pipeline: FakePipeline, folder: Path, tmp_path: Path
 ) -> None:
     loaded: list[tuple[Any, ...]] = []
     monkeypatch.setattr(replay, "_load", lambda *given: loaded.append(given) or pipeline)
-    assert run(folder, tmp_path / "out.mcap", "--precision", "bf16", "--threads", 1, "--device", "cpu").exit_code == 0
-    assert loaded == [("yolo_panoptic_small_synthetic", "", "cpu", "", "bf16", 1)]
+    options = ("--precision", "bf16", "--threads", 1, "--device", "cpu", "--size", "1024x512")
+    assert run(folder, tmp_path / "out.mcap", *options).exit_code == 0
+    assert loaded == [("yolo_panoptic_small_synthetic", "", "cpu", "", "bf16", 1, "1024x512")]
 
 
 def test_a_topic_without_messages_is_said_before_the_model_is_loaded(
