@@ -150,12 +150,12 @@ class DriveInput:
 
 def make_drive(folder: Path, seconds: float, seed: int) -> Path:
     """The bag of a drive, made now unless it was made before; raises DemoError if that fails."""
-    path = folder / f"drive_{seconds:g}s_seed{seed}.mcap"
+    path = folder / f"drive_{seconds:g}s_seed{seed}_annotated.mcap"
     if not path.exists():
         command = [sys.executable, "-m", "panoptic_training.commands.main", "synthesize", "drive", str(path)]
-        status = subprocess.run(
-            [*command, "--rig", RIG, "--duration", str(seconds), "--seed", str(seed), "--weather", "clear"], check=False
-        ).returncode
+        options = ["--rig", RIG, "--duration", str(seconds), "--seed", str(seed), "--weather", "clear"]
+        options += ["--labels", "annotated"]  # as the shipped network has learned
+        status = subprocess.run([*command, *options], check=False).returncode
         if status:
             raise DemoError(f"{path} was not made: panoptic-train synthesize drive ended with status {status}")
     return path

@@ -56,6 +56,27 @@ def slow_loss(logits: Tensor, labels: Tensor, instances: Tensor, options: Semant
     return total / total_weight if total_weight else 0.0
 
 
+def slow_dice(logits: Tensor, labels: Tensor, smoothing: float) -> float:
+    """The mean of 1 - (2 I + s) / (P + T + s) over the classes that each image has."""
+    losses = []
+    for image in range(len(labels)):
+        overlap, total, area = ([0.0] * CLASSES for _ in range(3))
+        for y in range(HEIGHT):
+            for x in range(WIDTH):
+                label = int(labels[image, y, x])
+                if label == IGNORE:
+                    continue
+                values = [math.exp(value) for value in logits[image, :, y, x].tolist()]
+                for index in range(CLASSES):
+                    total[index] += values[index] / sum(values)
+                overlap[label] += values[label] / sum(values)
+                area[label] += 1
+        for index in range(CLASSES):
+            if area[index]:
+                losses.append(1 - (2 * overlap[index] + smoothing) / (total[index] + area[index] + smoothing))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -77,6 +98,34 @@ def test_the_loss_is_that_of_the_thesis(
     logits, labels, instances = scene(seed, images, void)
     found = SemanticLoss(CLASSES, options)(logits, labels, instances)
     assert float(found) == pytest.approx(slow_loss(logits, labels, instances, options), rel=1e-4, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    images=st.integers(1, 3),
+    void=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
+    hardest=st.sampled_from([None, 0.15]),
+    smoothing=st.sampled_from([0.0, 1.0, 20.0]),
+)
+def test_dice_beside_the_cross_entropy(
+    seed: int, images: int, void: float, hardest: float | None, smoothing: float
+) -> None:
+    logits, labels, instances = scene(seed, images, void)
+    plain = SemanticLossOptions(hardest=hardest)
+    both = SemanticLossOptions(hardest=hardest, dice=0.7, dice_smoothing=smoothing)
+    found = SemanticLoss(CLASSES, both)(logits, labels, instances)
+    expected = slow_loss(logits, labels, instances, plain) + 0.7 * slow_dice(logits, labels, smoothing)
+    assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_dice_is_nothing_where_every_pixel_is_right_and_teaches_nothing_of_void() -> None:
+    _, labels, instances = scene(9, 2, 0.3)
+    logits = (100 * F.one_hot(labels.where(labels != IGNORE, 0), CLASSES).permute(0, 3, 1, 2).float()).requires_grad_()
+    loss = SemanticLoss(CLASSES, SemanticLossOptions(dice=1.0))(logits, labels, instances)
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert not gradient.permute(0, 2, 3, 1)[labels == IGNORE].any()
 
 
 def test_without_options_it_is_pytorchs_cross_entropy() -> None:
@@ -149,6 +198,8 @@ def test_half_precision_logits_are_counted_in_full() -> None:
         ({"small_instance_weight": 0.0}, "small_instance_weight must be positive, got 0.0"),
         ({"small_instance_area": 0}, "small_instance_area must be positive, got 0"),
         ({"step": 0}, "step must be at least 1, got 0"),
+        ({"dice": -0.5}, "dice must not be negative, got -0.5"),
+        ({"dice_smoothing": -1.0}, "dice_smoothing must not be negative, got -1.0"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:

@@ -12,7 +12,12 @@ from panoptic_training.losses.counts import shared_count
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
 from panoptic_training.targets import IGNORE
 
-OPTIONS = [SemanticLossOptions(), SemanticLossOptions((0.2, 3.0, 1.0)), SemanticLossOptions(hardest=0.3)]
+OPTIONS = [
+    SemanticLossOptions(),
+    SemanticLossOptions((0.2, 3.0, 1.0)),
+    SemanticLossOptions(hardest=0.3),
+    SemanticLossOptions(dice=0.7),
+]
 
 
 def whole_batch() -> tuple[Tensor, Tensor, Tensor]:

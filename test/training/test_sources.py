@@ -101,6 +101,23 @@ def test_the_survey_counts_what_was_drawn(drawn: Path, tmp_path: Path) -> None:
         Survey.load(path, "other")
 
 
+def test_segments_that_are_too_small_say_nothing_about_a_sample(drawn: Path) -> None:
+    mixture = Mixture([opened(drawn)])
+    every, areas = survey(mixture, CITYSCAPES, 1, ignore), []
+    for index in range(5):
+        ids, counts = np.unique(draw(index)[1], return_counts=True)
+        areas.append(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+    least = int(np.median([area for sample in areas for area in sample.values()]))
+    found = survey(mixture, CITYSCAPES, 1, ignore, least)
+    large = [{id_ // 1000 for id_, area in sample.items() if area >= least} for sample in areas]
+    assert found.classes == tuple(tuple(sorted(sample)) for sample in large)
+    assert found.classes != every.classes
+    assert found.pixels == every.pixels
+    assert found.identity == identity_of(mixture, CITYSCAPES, least) != every.identity
+    nothing = survey(mixture, CITYSCAPES, 1, ignore, 1 << 30)  # which is no fault of the data
+    assert nothing.classes == ((),) * 5
+
+
 def test_faults_are_found_before_the_first_step(drawn: Path) -> None:
     (drawn / "train" / "000002.png").write_bytes(b"no picture")
     annotations = drawn / "annotations" / "panoptic_train.json"

@@ -145,7 +145,8 @@ def test_panoptic_fpns_things_are_one_class_of_its_semantic_branch() -> None:
 def test_class_weights_are_of_classes_and_things_share_their_mean() -> None:
     model = small("panoptic_fpn")
     weights = [1.0 + index for index in range(len(CITYSCAPES.labels))]
-    loss = loss_of("panoptic_fpn", model, semantic={"class_weights": weights})
+    loss = loss_of("panoptic_fpn", model, semantic={"class_weights": weights, "step": 3, "dice": 0.5})
+    assert (loss.semantic.options.step, loss.semantic.options.dice) == (3, 0.5)  # the others stay
     of_stuff = [weight for weight, label in zip(weights, CITYSCAPES.labels, strict=True) if not label.is_thing]
     of_things = [weight for weight, label in zip(weights, CITYSCAPES.labels, strict=True) if label.is_thing]
     assert loss.semantic.weights.tolist() == pytest.approx([*of_stuff, sum(of_things) / len(of_things), 0.0])

@@ -42,6 +42,20 @@ class Transport(str, Enum):
     RAW = "raw"
 
 
+class Labels(str, Enum):
+    """What the labels of images say of the gaps in things."""
+
+    EXACT = "exact"
+    ANNOTATED = "annotated"
+
+
+LabelsOption = Annotated[
+    Labels,
+    typer.Option(
+        help="Of images: exact is what the ray through each pixel meets; annotated has no holes in foreground objects, "
+        "such as between leaves, bars and spokes, as people draw them by Cityscapes' policy."
+    ),
+]
 RigOption = Annotated[str, typer.Option(help="A name in config/rigs, or a path.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=(1 << 31) - 1, help="The same seed makes the same bytes.")]
 WeatherOption = Annotated[
@@ -66,6 +80,7 @@ def drive(
     weather: WeatherOption = None,
     density: DensityOption = 1.0,
     images: Annotated[Transport, typer.Option(help="How images lie in the bag.")] = Transport.COMPRESSED,
+    labels: LabelsOption = Labels.EXACT,
     workers: WorkersOption = 0,
     restart: RestartOption = False,
 ) -> None:
@@ -87,10 +102,12 @@ def drive(
             weather=_shares(weather),
             density=density,
             compressed=images is Transport.COMPRESSED,
+            annotated=labels is Labels.ANNOTATED,
         )
         identity = _identity(rig, plan.rig, seed, plan.weather, density) | {
             "--duration": str(duration),
             "--images": images.value,
+            "--labels": labels.value,
         }
         started = time.perf_counter()
         with (
@@ -126,6 +143,7 @@ def dataset(
     minimum_height: Annotated[
         int, typer.Option(min=0, help="Things that show fewer pixels of height are crowds; 25 in KITTI's benchmarks.")
     ] = 0,
+    labels: LabelsOption = Labels.ANNOTATED,
     seed: SeedOption = 0,
     weather: WeatherOption = None,
     density: DensityOption = 1.0,
@@ -155,6 +173,7 @@ def dataset(
             density=density,
             variation=variation,
             minimum_height=minimum_height,
+            annotated=labels is Labels.ANNOTATED,
         )
         try:
             check_variation(plan.rig, variation)
@@ -168,6 +187,7 @@ def dataset(
             "--images-per-street": str(images_per_street),
             "--variation": str(variation),
             "--minimum-height": str(minimum_height),
+            "--labels": labels.value,
         }
         started = time.perf_counter()
         kind = LAYOUTS[layout.value](split, LabelSet.load(LABELS))

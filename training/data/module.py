@@ -41,6 +41,9 @@ class DataOptions:
     balance:
         Samples with classes that a smaller share of the samples has are drawn more often (`repeat_factors`); null for
         not.
+    balance_area:
+        From how many pixels on a segment says that a sample has its class: with 1 a bicycle on the horizon makes a
+        sample as good as one beside the camera.
     minimum_instance_area:
         Instances with fewer visible pixels in the network's input are not asked for (`targets_of`).
     workers:
@@ -56,6 +59,7 @@ class DataOptions:
     validation: tuple[SourceOptions, ...]
     samples_per_epoch: int | None = None
     balance: float | None = None
+    balance_area: int = 1
     minimum_instance_area: int = 1
     workers: int = 2
 
@@ -67,8 +71,9 @@ class DataOptions:
             raise ValueError(f"samples_per_epoch must be positive, got {self.samples_per_epoch}")
         if self.balance is not None and not 0.0 < self.balance <= 1.0:
             raise ValueError(f"balance must be a share in (0, 1], got {self.balance}")
-        if self.minimum_instance_area < 1:
-            raise ValueError(f"minimum_instance_area must be at least 1 pixel, got {self.minimum_instance_area}")
+        for name in ("balance_area", "minimum_instance_area"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 pixel, got {getattr(self, name)}")
         if self.workers < 0:
             raise ValueError(f"workers must not be negative, got {self.workers}")
 
@@ -168,14 +173,15 @@ class PanopticData(pl.LightningDataModule):
         """
         if not self._check or self._overfit:
             return
+        workers, least = max(1, self._options.workers), self._options.balance_area
         for name, mixture in (("train", self.train), ("validation", self.validation)):
             path = self._folder / SURVEY.format(name)
-            while Survey.load(path, identity_of(mixture, self._loading.labels)) is None:
+            while Survey.load(path, identity_of(mixture, self._loading.labels, least)) is None:
                 if not first:
                     time.sleep(WAIT)
                     continue
                 with self._watch(f"checking {name}", len(mixture)) as progress:
-                    found = survey(mixture, self._loading.labels, max(1, self._options.workers), progress)
+                    found = survey(mixture, self._loading.labels, workers, progress, least)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 found.save(path)
 
@@ -188,7 +194,7 @@ class PanopticData(pl.LightningDataModule):
             If nobody has looked at them.
         """
         path = self._folder / SURVEY.format("train")
-        found = Survey.load(path, identity_of(self.train, self._loading.labels))
+        found = Survey.load(path, identity_of(self.train, self._loading.labels, self._options.balance_area))
         if found is None:
             raise ConfigurationError(f"{path}: the samples were not looked at, which balance and class weights need")
         return found

@@ -38,7 +38,7 @@ class Survey:
     identity:
         Which data it is of.
     classes:
-        The class ids of each sample.
+        The class ids of each sample, each with a segment that is large enough.
     pixels:
         The number of pixels of each class of the label set, in its order.
     """
@@ -74,10 +74,10 @@ class Survey:
             raise ConfigurationError(f"{path}: is no survey of a data set; remove it: {error}") from error
 
 
-def identity_of(mixture: Mixture, labels: LabelSet) -> str:
+def identity_of(mixture: Mixture, labels: LabelSet, least_area: int = 1) -> str:
     """What a survey depends on, short of the files' content."""
     parts = (f"{source.dataset.path} {source.dataset.name} {_ends(source)}" for source in mixture.sources)
-    return "; ".join((labels.name, *parts))
+    return "; ".join((labels.name, f"from {least_area} px", *parts))
 
 
 def _ends(source: Source) -> str:
@@ -85,7 +85,9 @@ def _ends(source: Source) -> str:
     return f"{count} {source.dataset.name_of(0)} {source.dataset.name_of(count - 1)}"
 
 
-def survey(mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[[int], None]) -> Survey:
+def survey(
+    mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[[int], None], least_area: int = 1
+) -> Survey:
     """Read every sample.
 
     Parameters
@@ -94,6 +96,8 @@ def survey(mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[
         Processes that read.
     progress:
         Is told after each sample how many were read.
+    least_area:
+        From how many pixels on a segment says that a sample holds its class.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def survey(mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[
     pixels = [0] * len(labels)
     wrong: list[str] = []
     for source in mixture.sources:
-        before = len(wrong)
+        before, counted = len(wrong), sum(pixels)
         for check in check_samples(source.dataset, workers):
             wrong += _errors(check, source)
             there = set()
@@ -114,16 +118,17 @@ def survey(mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[
                 mapped = source.class_id(class_id)
                 if mapped in index_of and not crowd:
                     pixels[index_of[mapped]] += area
-                    there.add(mapped)
+                    if area >= least_area:
+                        there.add(mapped)
             classes.append(tuple(sorted(there)))
             progress(len(classes))
-        if len(wrong) == before and not any(classes[-len(source.dataset) :]):
+        if len(wrong) == before and sum(pixels) == counted:
             raise DatasetError(source.dataset.path, f"no sample has a class of the network's label set {labels.name!r}")
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         count = f"{len(wrong)} errors" if len(wrong) > 1 else "1 error"
         raise DatasetError(mixture.sources[0].dataset.path, f"{count} in the data: {'; '.join(wrong[:SHOWN])}{more}")
-    return Survey(identity_of(mixture, labels), tuple(classes), tuple(pixels))
+    return Survey(identity_of(mixture, labels, least_area), tuple(classes), tuple(pixels))
 
 
 def _errors(check: SampleCheck, source: Source) -> list[str]:

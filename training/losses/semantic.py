@@ -1,4 +1,8 @@
-"""The semantic loss: cross-entropy (thesis, section 3.2.1), or of the hardest pixels alone (its equation 2.7)."""
+"""The semantic loss: cross-entropy (thesis, section 3.2.1), or of the hardest pixels alone (its equation 2.7).
+
+Beside it, where it is wanted, the soft Dice loss, of which the thesis does not speak: poles are a hundredth of the
+pixels, and cross-entropy is content when they are found about where they are; panoptic quality asks for more than half.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,11 @@ class SemanticLossOptions:
         Every so manieth row and column counts, from one on that is drawn anew for each batch while training: with 2 a
         quarter of the pixels, chosen so that in the mean all count alike.  On a CPU all pixels are a fifth of the
         work of training a small network.
+    dice:
+        The weight of the soft Dice loss beside the cross-entropy; 0 is none.
+    dice_smoothing:
+        Pixels that count as found in each class of each image: what is smaller has little weight.  With 0 a sign of
+        ten pixels has that of a road.
 
     Raises
     ------
@@ -45,6 +54,8 @@ class SemanticLossOptions:
     small_instance_weight: float = 1.0
     small_instance_area: int = 64 * 64
     step: int = 1
+    dice: float = 0.0
+    dice_smoothing: float = 1.0
 
     def __post_init__(self) -> None:
         weights = self.class_weights
@@ -58,6 +69,9 @@ class SemanticLossOptions:
             raise ValueError(f"small_instance_weight must be positive, got {self.small_instance_weight}")
         if self.small_instance_area < 1:
             raise ValueError(f"small_instance_area must be positive, got {self.small_instance_area}")
+        for name in ("dice", "dice_smoothing"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 class SemanticLoss(nn.Module):
@@ -66,6 +80,10 @@ class SemanticLoss(nn.Module):
     With all pixels it is the weighted mean over the batch.  With the hardest it is equation 2.7 for each image,
     averaged over the images that have a label.  N there is the number of labelled pixels, the only ones whose p(y)
     exists, and which pixels are hardest is decided before they are weighed.
+
+    The soft Dice loss (Milletari et al. 2016, equation 3, with sums of probabilities instead of their squares) is
+    1 - (2 I + s) / (P + T + s) of a class in an image: P the sum of its probabilities over the labelled pixels, I that
+    over its own T pixels, s the smoothing.  It is averaged over the classes that each image has.
 
     Parameters
     ----------
@@ -107,11 +125,16 @@ class SemanticLoss(nn.Module):
         logits = _interpolated(logits.float(), labels.shape[-2:], rows, columns)
         weights = self._pixel_weights(labels, instances)[:, rows, columns]
         labels = labels[:, rows, columns]
-        losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+        log_probabilities = F.log_softmax(logits, dim=1)
+        losses = F.nll_loss(log_probabilities, labels, ignore_index=IGNORE, reduction="none")
         if self.options.hardest is None:
-            return (losses * weights).sum() / shared_count(weights.sum())
-        labelled = (labels != IGNORE).flatten(1)
-        return self._of_hardest(losses.flatten(1), weights.flatten(1), labelled, self.options.hardest)
+            loss = (losses * weights).sum() / shared_count(weights.sum())
+        else:
+            labelled = (labels != IGNORE).flatten(1)
+            loss = self._of_hardest(losses.flatten(1), weights.flatten(1), labelled, self.options.hardest)
+        if self.options.dice:
+            loss = loss + self.options.dice * self._dice(log_probabilities.exp().flatten(2), labels.flatten(1))
+        return loss
 
     def _rows_and_columns(self, labels: Tensor) -> tuple[slice, slice]:
         """Those that count."""
@@ -141,6 +164,19 @@ class SemanticLoss(nn.Module):
         chosen = torch.arange(ranked.shape[1], device=losses.device) < counts[:, None]
         each = (ranked * weights.gather(1, order)).where(chosen, 0.0).sum(dim=1) / counts.clamp(min=1)
         return each.sum() / shared_count((counts > 0).sum())
+
+    def _dice(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """The soft Dice loss of (B, C, P) probabilities and (B, P) labels."""
+        labelled = labels != IGNORE
+        own = labels.where(labelled, 0)
+        sums = (probabilities @ labelled.to(probabilities.dtype)[:, :, None])[:, :, 0]
+        found = probabilities.gather(1, own[:, None])[:, 0] * labelled
+        overlaps = torch.zeros_like(sums).scatter_add(1, own, found)
+        areas = torch.zeros_like(sums).scatter_add(1, own, labelled.to(sums.dtype))
+        smoothing = self.options.dice_smoothing
+        losses = 1.0 - (2.0 * overlaps + smoothing) / (sums + areas + smoothing)
+        present = areas > 0
+        return losses.where(present, 0.0).sum() / shared_count(present.sum())
 
 
 def _interpolated(logits: Tensor, size: Sequence[int], rows: slice, columns: slice) -> Tensor:

@@ -134,4 +134,4 @@ def _of_planes(options: SemanticLossOptions, planes: tuple[int, ...], count: int
         raise ValueError(f"class_weights: expected one for each of {count} classes, got {len(weights)}")
     others = [weights[index] for index in range(count) if index not in planes]
     of_planes = tuple(weights[plane] if plane < count else sum(others) / len(others) for plane in planes)
-    return SemanticLossOptions(of_planes, options.hardest, options.small_instance_weight, options.small_instance_area)
+    return dataclasses.replace(options, class_weights=of_planes)

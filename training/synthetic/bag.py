@@ -28,6 +28,7 @@ from panoptic_ros.messages import MessageTypes
 from panoptic_ros.messages.topics import CAMERA_TOPICS, LABEL_TYPE
 from panoptic_ros.recording import Message
 from panoptic_ros.segmentation import PanopticSegmentation
+from panoptic_training.synthetic.annotation import as_annotated
 from panoptic_training.synthetic.camera import Intrinsics
 from panoptic_training.synthetic.drive import (
     NANOSECONDS,
@@ -98,13 +99,18 @@ class DriveMessages:
         What the class ids mean.
     compressed:
         Images as JPEG instead of raw.
+    annotated:
+        The labels of images as people draw them (`as_annotated`) instead of exact.
     """
 
-    def __init__(self, types: MessageTypes, rig: Rig, labels: LabelSet, compressed: bool = False) -> None:
+    def __init__(
+        self, types: MessageTypes, rig: Rig, labels: LabelSet, compressed: bool = False, annotated: bool = False
+    ) -> None:
         self._types = types
         self._rig = rig
         self._labels = labels
         self._compressed = compressed
+        self._annotated = annotated
 
     def first(self) -> list[Message]:
         """What is published once, at the start."""
@@ -135,8 +141,10 @@ class DriveMessages:
     def _camera(self, sample: CameraSample) -> list[tuple[str, str, Any]]:
         name, types = sample.camera.name, self._types
         header = self._header(sample, name + OPTICAL)
-        info = camera_info(types, header, sample.camera.lens.intrinsics)
-        seen = PanopticSegmentation.from_ids(sample.frame.ids, self._labels.thing_ids)
+        frame, intrinsics = sample.frame, sample.camera.lens.intrinsics
+        info = camera_info(types, header, intrinsics)
+        ids = as_annotated(frame.ids, frame.depth, intrinsics.pixel_angle) if self._annotated else frame.ids
+        seen = PanopticSegmentation.from_ids(ids, self._labels.thing_ids)
         truth = {
             "panoptic": messages.panoptic_image(types, header, seen),
             "semantic": messages.semantic_image(types, header, seen),
@@ -145,10 +153,10 @@ class DriveMessages:
             "camera_info": info,
         }
         if self._compressed:
-            packed = messages.compressed_image(types, header, sample.frame.image, quality=92)
+            packed = messages.compressed_image(types, header, frame.image, quality=92)
             image = (f"/{name}/image_raw/compressed", "sensor_msgs/msg/CompressedImage", packed)
         else:
-            image = (f"/{name}/image_raw", IMAGE, messages.bgr_image(types, header, sample.frame.image))
+            image = (f"/{name}/image_raw", IMAGE, messages.bgr_image(types, header, frame.image))
         table = cloud(types, header, visibility_table(sample.objects, sample.world_from_optical))
         return [
             (f"/{name}/camera_info", INFO, info),

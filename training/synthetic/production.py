@@ -16,6 +16,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.messages import BagMessageTypes
 from panoptic_ros.recording import Message
 from panoptic_ros.segmentation import PanopticSegmentation
+from panoptic_training.synthetic.annotation import as_annotated
 from panoptic_training.synthetic.bag import DriveMessages
 from panoptic_training.synthetic.datasets import FrameFiles, LabelledFrame, with_crowds
 from panoptic_training.synthetic.drive import NANOSECONDS, Drive, random_numbers
@@ -57,6 +58,8 @@ class DrivePlan:
         Seconds.
     compressed:
         Images as JPEG.
+    annotated:
+        Whether cameras' labels are as people draw them, see `panoptic_training.synthetic.annotation`, or exact.
     """
 
     make_world: WorldMaker
@@ -66,6 +69,7 @@ class DrivePlan:
     weather: Mapping[str, float] = field(default_factory=lambda: dict(RANDOM))
     density: float = 1.0
     compressed: bool = True
+    annotated: bool = False
 
     @property
     def parts(self) -> int:
@@ -77,7 +81,7 @@ class DrivePlan:
         world = self.make_world(self.seed, self.duration, weather_of(self.seed, self.weather), self.density, 0.0)
         drive = Drive(world, self.rig, self.seed, self.duration)
         types = BagMessageTypes()
-        drive_messages = DriveMessages(types, self.rig, LabelSet.load(LABELS), self.compressed)
+        drive_messages = DriveMessages(types, self.rig, LabelSet.load(LABELS), self.compressed, self.annotated)
 
         def serialise(message: Message) -> Message:
             data: Any = types.store.serialize_cdr(message.content, message.kind)
@@ -112,6 +116,8 @@ class DatasetPlan:
         0 to 1: how far the streets' cameras and colours differ, see `panoptic_training.synthetic.randomisation`.
     minimum_height:
         Things of fewer pixels' height are crowds, see `with_crowds`.
+    annotated:
+        Whether labels are as people draw them, see `panoptic_training.synthetic.annotation`, or exact.
     """
 
     make_world: WorldMaker
@@ -124,6 +130,7 @@ class DatasetPlan:
     density: float = 1.0
     variation: float = 0.0
     minimum_height: int = 0
+    annotated: bool = True
 
     @property
     def parts(self) -> int:
@@ -162,6 +169,9 @@ class DatasetPlan:
             stamp = round((moment + share) * MOMENT * NANOSECONDS)
             drive.raycaster.forget()
             frame = drive.frame(camera, stamp, random_numbers(seed, camera.name, moment))
-            seen = with_crowds(PanopticSegmentation.from_ids(frame.ids, things), self.minimum_height)
+            ids = frame.ids
+            if self.annotated:
+                ids = as_annotated(ids, frame.depth, camera.lens.intrinsics.pixel_angle)
+            seen = with_crowds(PanopticSegmentation.from_ids(ids, things), self.minimum_height)
             files.write(LabelledFrame(index, camera.name, street, moment, frame.image, seen))
         return len(missing)
