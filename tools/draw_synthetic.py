@@ -1,7 +1,8 @@
-"""Draws the pictures of docs/synthetic.md from what the package makes: ``python tools/draw_synthetic.py docs/images``.
+"""Draws the pictures of docs/synthetic.md from what the package makes: ``python tools/draw_synthetic.py docs/images [NAME …]``.
 
 ``synthetic.jpg`` shows streets in four kinds of weather, each as image, labels and depth; ``synthetic_lidar.jpg`` shows
-one moment from above: the lidar's points by class with the things' boxes, and the truth of the same square.
+one moment from above: the lidar's points by class with the things' boxes, and the truth of the same square;
+``synthetic_labels.png`` shows a street's exact labels and those that people would draw.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from panoptic_ros.drawing import OverlayPainter
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.segmentation import PanopticSegmentation
+from panoptic_training.synthetic.annotation import as_annotated
 from panoptic_training.synthetic.city import make_world
 from panoptic_training.synthetic.drive import CameraSample, Drive, LidarSample, TruthSample
 from panoptic_training.synthetic.rig import Rig
@@ -23,6 +25,7 @@ from panoptic_training.synthetic.weather import random_weather
 
 STREETS = (("clear", 1, 4.0), ("low_sun", 4, 6.0), ("rain", 9, 3.0), ("dusk", 6, 8.0))  # weather, seed, second
 FROM_ABOVE = (3, 6.0)  # seed, second
+GAPS = ("clear", 1, 4.0)  # weather, seed, second
 PANEL = 720  # pixels of the picture from above
 FARTHEST = 80.0  # metres, the darkest depth
 Picture = NDArray[np.uint8]
@@ -68,6 +71,16 @@ def streets(labels: LabelSet) -> Picture:
     return np.asarray(cv2.resize(np.vstack(rows), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def gaps(labels: LabelSet) -> Picture:
+    """Image, exact labels and annotated labels of `GAPS`, below the sky."""
+    weather, seed, second = GAPS
+    sample = moment(drive_of(seed, weather, second), second, (CameraSample,))[CameraSample]
+    assert isinstance(sample, CameraSample)
+    frame, angle = sample.frame, sample.camera.lens.intrinsics.pixel_angle
+    drawn = [labels.colors[ids // 1000, ::-1] for ids in (frame.ids, as_annotated(frame.ids, frame.depth, angle))]
+    return np.hstack([frame.image, *drawn])[frame.ids.shape[0] // 4 : -frame.ids.shape[0] // 4]
+
+
 def from_above(labels: LabelSet) -> Picture:
     """The lidar's points with boxes, and the truth, of the same square around the vehicle."""
     seed, second = FROM_ABOVE
@@ -108,8 +121,9 @@ def from_above(labels: LabelSet) -> Picture:
 def main() -> None:
     """Write the pictures into the folder that is given."""
     folder, labels = Path(sys.argv[1]), LabelSet.load("cityscapes")
-    for name, picture in (("synthetic.jpg", streets(labels)), ("synthetic_lidar.jpg", from_above(labels))):
-        cv2.imwrite(str(folder / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    pictures = {"synthetic.jpg": streets, "synthetic_lidar.jpg": from_above, "synthetic_labels.png": gaps}
+    for name in sys.argv[2:] or pictures:
+        cv2.imwrite(str(folder / name), pictures[name](labels), [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 
 if __name__ == "__main__":

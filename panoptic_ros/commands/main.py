@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from panoptic_ros import __version__
 from panoptic_ros.commands.benchmark import benchmark
 from panoptic_ros.commands.compare import compare
 from panoptic_ros.commands.data import data
@@ -15,6 +14,7 @@ from panoptic_ros.commands.evaluate_bag import evaluate_bag
 from panoptic_ros.commands.export import export
 from panoptic_ros.commands.info import info
 from panoptic_ros.commands.replay import replay
+from panoptic_ros.commands.terminal import version_option
 from panoptic_ros.workers import wait_passively
 
 app = typer.Typer(
@@ -33,18 +33,8 @@ app.command()(info)
 app.add_typer(data, name="data")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"panoptic-ros {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
+def _options(version: Annotated[bool, version_option("panoptic-ros")] = False) -> None:
     """What goes before a command; the version has been printed when this runs."""
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from panoptic_ros import __version__
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
@@ -26,6 +29,17 @@ INTERRUPTED = 130  # as a shell says of a process that SIGINT has ended
 def say(text: str) -> None:
     """One line on stderr, as it is."""
     ERR.print(text, markup=False, soft_wrap=True)
+
+
+def version_option(program: str) -> Any:
+    """The option ``--version`` of a program, which ends it."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{program} {__version__}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=show, is_eager=True, help="Print the version and end.")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from panoptic_ros import __version__
+from panoptic_ros.commands.terminal import version_option
 from panoptic_training.commands.curves import curves
 from panoptic_training.commands.experiment import experiment
 from panoptic_training.commands.export import export
@@ -28,18 +28,8 @@ app.command()(curves)
 app.command()(export)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"panoptic-train {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
+def _options(version: Annotated[bool, version_option("panoptic-train")] = False) -> None:
     """What goes before a command; the version has been printed when this runs."""
 
 
