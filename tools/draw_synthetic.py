@@ -25,7 +25,7 @@ from panoptic_training.synthetic.weather import random_weather
 
 STREETS = (("clear", 1, 4.0), ("low_sun", 4, 6.0), ("rain", 9, 3.0), ("dusk", 6, 8.0))  # weather, seed, second
 FROM_ABOVE = (3, 6.0)  # seed, second
-GAPS = ("clear", 1, 4.0)  # weather, seed, second
+GAPS = ("clear", 17, 3.0)  # weather, seed, second
 PANEL = 720  # pixels of the picture from above
 FARTHEST = 80.0  # metres, the darkest depth
 Picture = NDArray[np.uint8]
