@@ -1,4 +1,6 @@
-"""Draws the pictures of docs/synthetic.md from what the package makes: ``python tools/draw_synthetic.py docs/images [NAME …]``.
+"""Draws the pictures of docs/synthetic.md from what the package makes.
+
+``python tools/draw_synthetic.py docs/images`` draws all, and with names behind the folder only those.
 
 ``synthetic.jpg`` shows streets in four kinds of weather, each as image, labels and depth; ``synthetic_lidar.jpg`` shows
 one moment from above: the lidar's points by class with the things' boxes, and the truth of the same square;
