@@ -21,6 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from panoptic_training.synthetic.annotation import as_annotated
+from panoptic_training.synthetic.camera import CameraFrame
 from panoptic_training.synthetic.city import make_world
 from panoptic_training.synthetic.drive import Drive, random_numbers
 from panoptic_training.synthetic.mounts import CameraMount, Lens, LidarMount
@@ -55,8 +57,16 @@ def sense(drive: Drive, kind: str, second: int) -> None:
 def alone(drive: Drive, moments: int, console: Console) -> None:
     """Print what each sensor costs on moments far apart."""
     camera = drive.rig.cameras[0]
+    frames: list[CameraFrame] = []  # the last picture
+
+    def picture(moment: int) -> None:
+        frames[:] = [drive.frame(camera, moment, random_numbers(0, "camera", moment))]
+
     work: dict[str, Callable[[int], object]] = {
-        "picture 640x384": lambda moment: drive.frame(camera, moment, random_numbers(0, "camera", moment)),
+        "picture 640x384": picture,
+        "its labels annotated": lambda _: as_annotated(
+            frames[0].ids, frames[0].depth, camera.lens.intrinsics.pixel_angle
+        ),
         "picture and visibility": lambda moment: drive.take(camera, moment, random_numbers(0, "camera", moment)),
         "lidar scan": lambda moment: drive.measure(
             next(event for event in drive.events(moment, moment + 200_000_000) if event.kind == "lidar")

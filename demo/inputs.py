@@ -154,7 +154,7 @@ def make_drive(folder: Path, seconds: float, seed: int) -> Path:
     if not path.exists():
         command = [sys.executable, "-m", "panoptic_training.commands.main", "synthesize", "drive", str(path)]
         options = ["--rig", RIG, "--duration", str(seconds), "--seed", str(seed), "--weather", "clear"]
-        options += ["--labels", "annotated"]  # as the shipped network has learned
+        options += ["--labelling", "annotated"]  # as the shipped network has learned
         status = subprocess.run([*command, *options], check=False).returncode
         if status:
             raise DemoError(f"{path} was not made: panoptic-train synthesize drive ended with status {status}")

@@ -56,27 +56,35 @@ def test_a_gate_that_stands_open_stays_open() -> None:
     np.testing.assert_array_equal(as_annotated(ids, depth, CAMERA.intrinsics.pixel_angle), ids)
 
 
-def bars(pitch: int = 8, depth: float = 5.0) -> tuple[Ids, Depth]:
+def bars(first: int = 34, pitch: int = 8, depth: float = 5.0) -> tuple[Ids, Depth]:
     """Bars of one pixel before a building at 30 m; the gaps are 0.07 m wide."""
-    ids, away = np.full((40, 60), BUILDING * 1000, dtype=np.int32), np.full((40, 60), 30.0, dtype=np.float32)
-    ids[10:30, 4:56:pitch], away[10:30, 4:56:pitch] = FENCE * 1000, depth
+    ids, away = np.full((80, 120), BUILDING * 1000, dtype=np.int32), np.full((80, 120), 30.0, dtype=np.float32)
+    ids[30:50, first:86:pitch], away[30:50, first:86:pitch] = FENCE * 1000, depth
     return ids, away
 
 
 def test_gaps_show_what_is_nearer_and_things_behind_stay() -> None:
     ids, depth = bars()
-    ids[:, 20:24], depth[:, 20:24] = POLE * 1000, 4.0
+    ids[:, 50:54], depth[:, 50:54] = POLE * 1000, 4.0
     behind = np.zeros(ids.shape, dtype=bool)
-    behind[12:28, 33:39] = True
+    behind[32:48, 63:69] = True
     behind &= ids != FENCE * 1000
     ids[behind], depth[behind] = PERSON, 9.0
     found = as_annotated(ids, depth, ANGLE)
     kept = (ids == POLE * 1000) | behind
     np.testing.assert_array_equal(found[kept], ids[kept])
     fence, inner = np.zeros((2, *ids.shape), dtype=bool)
-    fence[10:30, 4:53], inner[13:27, 4:53] = True, True  # what is closed has round corners
+    fence[30:50, 34:83], inner[33:47, 34:83] = True, True  # what is closed has round corners
     assert (found[inner & ~kept] == FENCE * 1000).all()
     np.testing.assert_array_equal(found[~fence], ids[~fence])
+
+
+@pytest.mark.parametrize("first", [3, 6])
+def test_a_fence_that_the_border_cuts_goes_on_to_the_border(first: int) -> None:
+    ids, depth = bars(first)
+    for turned in range(4):
+        found = as_annotated(np.rot90(ids, turned), np.rot90(depth, turned), ANGLE)
+        assert (np.rot90(found, -turned)[33:47, :first] == FENCE * 1000).all()
 
 
 @pytest.mark.parametrize(("metres", "closed"), [(0.3, True), (0.49, True), (0.9, False)])

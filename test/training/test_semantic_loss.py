@@ -119,13 +119,46 @@ def test_dice_beside_the_cross_entropy(
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_dice_is_nothing_where_every_pixel_is_right_and_teaches_nothing_of_void() -> None:
+def test_dice_is_nothing_where_every_pixel_is_right() -> None:
     _, labels, instances = scene(9, 2, 0.3)
-    logits = (100 * F.one_hot(labels.where(labels != IGNORE, 0), CLASSES).permute(0, 3, 1, 2).float()).requires_grad_()
+    logits = 100 * F.one_hot(labels.where(labels != IGNORE, 0), CLASSES).permute(0, 3, 1, 2).float()
     loss = SemanticLoss(CLASSES, SemanticLossOptions(dice=1.0))(logits, labels, instances)
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
-    gradient = torch.autograd.grad(loss, logits)[0]
-    assert not gradient.permute(0, 2, 3, 1)[labels == IGNORE].any()
+
+
+def test_dice_teaches_of_labelled_pixels_alone() -> None:
+    logits, labels, instances = scene(9, 2, 0.3)
+    logits.requires_grad_()
+    plain, both = (SemanticLoss(CLASSES, SemanticLossOptions(dice=dice)) for dice in (0.0, 1.0))
+    loss = both(logits, labels, instances) - plain(logits, labels, instances)
+    gradient = torch.autograd.grad(loss, logits)[0].permute(0, 2, 3, 1)
+    assert not gradient[labels == IGNORE].any()
+    assert gradient[labels != IGNORE].abs().amax(dim=-1).min() > 0
+
+
+def test_smoothing_is_of_the_inputs_pixels_also_where_some_are_left_out() -> None:
+    """Each of four phases sees a quarter of every class here: a quarter of the smoothing gives the same loss."""
+    coarse = [tensor.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2) for tensor in scene(10, 2, 0.2)]
+    every = SemanticLoss(CLASSES, SemanticLossOptions(dice=1.0, dice_smoothing=40.0))
+    some = SemanticLoss(CLASSES, SemanticLossOptions(dice=1.0, dice_smoothing=40.0, step=2))
+    torch.testing.assert_close(some(*coarse), every(*coarse))
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (3, 4)])
+def test_mixed_precision_keeps_the_loss_in_full(step: int, training: bool, size: tuple[int, int]) -> None:
+    logits, labels, instances = scene(11, 2, 0.2)
+    logits = F.adaptive_avg_pool2d(logits, size).bfloat16().float()
+    loss = SemanticLoss(CLASSES, SemanticLossOptions(dice=0.7, step=step)).train(training)
+    torch.manual_seed(0)
+    expected = loss(logits, labels, instances)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(logits, labels, instances)
+    assert found.dtype == torch.float32
+    # Products of the interpolation may be half; sums, logarithms and shares of thousands of pixels are not.
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=0)
 
 
 def test_without_options_it_is_pytorchs_cross_entropy() -> None:

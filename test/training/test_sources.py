@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from trainings import CITYSCAPES, HEIGHT, WIDTH, draw, write_coco
 from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.datasets import DatasetError
 from panoptic_ros.labels import LabelSet
+from panoptic_training.data.module import DataOptions, Loading, PanopticData
 from panoptic_training.data.samples import ValidationSet
 from panoptic_training.data.sources import Mixture, Source, SourceOptions
 from panoptic_training.data.survey import Survey, class_weights, identity_of, repeat_factors, survey
@@ -89,7 +92,10 @@ def test_the_survey_counts_what_was_drawn(drawn: Path, tmp_path: Path) -> None:
     mixture = Mixture([opened(drawn)])
     found = survey(mixture, CITYSCAPES, 1, ignore)
     drawings = [draw(index)[1] // 1000 for index in range(5)]
-    assert found.classes == tuple(tuple(np.unique(classes).tolist()) for classes in drawings)
+    assert [list(sample) for sample in found.classes] == [np.unique(classes).tolist() for classes in drawings]
+    for sample, (_, ids) in zip(found.classes, map(draw, range(5)), strict=True):
+        areas = dict(zip(*(one.tolist() for one in np.unique(ids, return_counts=True)), strict=True))
+        assert sample == {id_: max(area for own, area in areas.items() if own // 1000 == id_) for id_ in sample}
     expected = [sum(int((classes == label.id).sum()) for classes in drawings) for label in CITYSCAPES.labels]
     assert list(found.pixels) == expected
     path = tmp_path / "survey.json"
@@ -101,21 +107,10 @@ def test_the_survey_counts_what_was_drawn(drawn: Path, tmp_path: Path) -> None:
         Survey.load(path, "other")
 
 
-def test_segments_that_are_too_small_say_nothing_about_a_sample(drawn: Path) -> None:
-    mixture = Mixture([opened(drawn)])
-    every, areas = survey(mixture, CITYSCAPES, 1, ignore), []
-    for index in range(5):
-        ids, counts = np.unique(draw(index)[1], return_counts=True)
-        areas.append(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-    least = int(np.median([area for sample in areas for area in sample.values()]))
-    found = survey(mixture, CITYSCAPES, 1, ignore, least)
-    large = [{id_ // 1000 for id_, area in sample.items() if area >= least} for sample in areas]
-    assert found.classes == tuple(tuple(sorted(sample)) for sample in large)
-    assert found.classes != every.classes
-    assert found.pixels == every.pixels
-    assert found.identity == identity_of(mixture, CITYSCAPES, least) != every.identity
-    nothing = survey(mixture, CITYSCAPES, 1, ignore, 1 << 30)  # which is no fault of the data
-    assert nothing.classes == ((),) * 5
+def test_a_survey_from_before_areas_were_kept_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "survey.json"
+    path.write_text(json.dumps({"identity": "mine", "classes": [[7, 24]], "pixels": [3]}))
+    assert Survey.load(path, "mine") is None
 
 
 def test_faults_are_found_before_the_first_step(drawn: Path) -> None:
@@ -140,11 +135,40 @@ def test_an_empty_picture_is_found(drawn: Path) -> None:
 
 def test_rare_classes_are_repeated_as_lvis_says() -> None:
     """Ten samples have class 1, two have 2, one has 3; the threshold is a half."""
-    classes = [(1,)] * 7 + [(1, 2), (1, 2), (1, 3)] + [()]
+    classes = [{1: 9}] * 7 + [{1: 9, 2: 40}, {1: 9, 2: 50}, {1: 9, 3: 60}] + [{}]
     factors = repeat_factors(classes, 0.5)
     total = len(classes)
     second, third = math.sqrt(0.5 / (2 / total)), math.sqrt(0.5 / (1 / total))
     np.testing.assert_allclose(factors, [1.0] * 7 + [second, second, third, 1.0])
+    alone = math.sqrt(0.5 / (1 / total))  # one sample has enough of class 2
+    np.testing.assert_allclose(repeat_factors(classes, 0.5, 41), [1.0] * 8 + [alone, alone, 1.0])
+
+
+def test_balance_counts_segments_that_are_large_enough(tmp_path: Path) -> None:
+    """Of ten pictures some have no whole car (384 pixels): those with one are drawn more often."""
+    write_coco(tmp_path / "drawn", "train", 10)
+    sources = (SourceOptions("drawn"),)
+    pictures = [draw(index)[1] for index in range(10)]
+    whole = sum(bool((ids == 26001).sum() >= 384) for ids in pictures)
+    assert 0 < whole < 10
+
+    def drawn(**options: Any) -> int:
+        data = PanopticData(
+            DataOptions(sources, sources, workers=1, **options),
+            Loading(CITYSCAPES, (HEIGHT, WIDTH), 1),
+            tmp_path,
+            tmp_path / "run",
+            lambda name, count: nullcontext(ignore),
+        )
+        data.look(first=True)
+        return data.batches_per_epoch()
+
+    assert drawn(balance=1.0) == 10
+    assert drawn(balance=1.0, balance_area=384) == round(10 - whole + whole * math.sqrt(10 / whole))
+    with pytest.raises(ValueError, match="balance_area is of balanced sampling, but balance is null, got 384"):
+        DataOptions(sources, sources, balance_area=384)
+    with pytest.raises(ValueError, match="balance_area must be at least 1 pixel, got 0"):
+        DataOptions(sources, sources, balance=0.5, balance_area=0)
 
 
 def test_class_weights_are_enets() -> None:

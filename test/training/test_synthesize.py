@@ -14,20 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import worlds
 import yaml
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from panoptic_ros import __version__, workers
 from panoptic_training.commands import synthesize
 from panoptic_training.commands.main import app
+from panoptic_training.synthetic.mesh import Mesh
 from panoptic_training.synthetic.production import DatasetPlan
 from panoptic_training.synthetic.randomisation import varied_rig
 from panoptic_training.synthetic.rig import Rig
 from panoptic_training.synthetic.scene import Weather
 
 HERE = Path(__file__).parent
+FENCE = 13
 RIG = {
     "cameras": [
         {
@@ -301,6 +307,59 @@ def test_other_splits_have_other_streets(rig: Path) -> None:
 
     seeds = {plan(split).street_seed(street) for split in ("train", "val") for street in range(20)}
     assert len(seeds) == 40
+
+
+def fence(
+    seed: int, duration: float, weather: Weather, density: float = 1.0, variation: float = 0.0
+) -> worlds.BoxWorld:
+    """Bars before the cameras."""
+    bars = [worlds.box((0.02, 0.04, 1.5), FENCE).moved(worlds.at(6.0, y)) for y in np.arange(-3.0, 3.0, 0.24)]
+    return worlds.BoxWorld(Mesh.join([worlds.plane(), *bars]), weather=weather, duration=duration, speed=0.1)
+
+
+def pixels_of_fence(path: Path) -> int:
+    """In the first picture of a data set, or in the first truth of a drive's front camera."""
+    if path.is_dir():
+        return int((classes_of(path) == FENCE).sum())
+    with path.open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        message = next(reader.iter_decoded_messages(topics=["/truth/front/semantic"]))[3]
+    return int((np.frombuffer(message.data, dtype=np.uint8) == FENCE).sum())
+
+
+def classes_of(folder: Path) -> NDArray[np.int32]:
+    """The class of each pixel of the first picture of a data set in COCO's layout."""
+    blue, green, red = cv2.split(cv2.imread(str(folder / "annotations" / "panoptic_train" / "000000000000.png")))
+    return (red.astype(np.int32) + 256 * green.astype(np.int32) + 65536 * blue.astype(np.int32)) // 1000
+
+
+@pytest.mark.parametrize(("kind", "usual"), [("dataset", "annotated"), ("drive", "exact")])
+def test_labels_are_exact_or_annotated(
+    tmp_path: Path, rig: Path, monkeypatch: pytest.MonkeyPatch, kind: str, usual: str
+) -> None:
+    monkeypatch.setattr(synthesize, "_world_maker", lambda: fence)
+    amount = ("--images", 1) if kind == "dataset" else ("--duration", 0.2)
+    found = {}
+    for name, options in (("", ()), ("exact", ("--labelling", "exact")), ("annotated", ("--labelling", "annotated"))):
+        out = tmp_path / f"{kind}{name}.mcap"
+        result = run(kind, out, "--rig", rig, *amount, "--workers", 1, *options)
+        assert result.exit_code == 0, result.output
+        found[name] = pixels_of_fence(out)
+    assert found[""] == found[usual]
+    assert found["annotated"] > 2 * found["exact"] > 0
+
+
+def test_a_run_does_not_go_on_with_other_labels(tmp_path: Path, rig: Path) -> None:
+    options = ("--rig", rig, "--images", 4, "--workers", 1)
+    state = tmp_path / "out" / ".unfinished_train" / "state.json"
+    assert run("dataset", tmp_path / "out", *options, "--labelling", "exact").exit_code == 0
+    state.parent.mkdir()
+    state.write_text((tmp_path / "out" / "synthesis_train.json").read_text())
+    (tmp_path / "out" / "synthesis_train.json").unlink()
+    result = run("dataset", tmp_path / "out", *options)
+    assert result.exit_code == 1
+    assert "--labelling was None, is annotated" in " ".join(result.output.split())
+    assert run("dataset", tmp_path / "out", *options, "--labelling", "exact").exit_code == 0
 
 
 def test_weather_comes_in_the_shares_of_the_command_line(

@@ -1,4 +1,4 @@
-"""``panoptic-train synthesize``: pictures and drives of a street that does not exist, with exact truth."""
+"""``panoptic-train synthesize``: pictures and drives of a street that does not exist, with their truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PART_SLICES = 4  # slices of a drive between two points where it can be taken up again
 
-synthesize = typer.Typer(help="Make images or drives of a synthetic street, with exact truth.", no_args_is_help=True)
+synthesize = typer.Typer(help="Make images or drives of a synthetic street, with their truth.", no_args_is_help=True)
 
 
 class Layouts(str, Enum):
@@ -42,15 +42,15 @@ class Transport(str, Enum):
     RAW = "raw"
 
 
-class Labels(str, Enum):
-    """What the labels of images say of the gaps in things."""
+class Labelling(str, Enum):
+    """What the labels of images say of gaps in foreground objects."""
 
     EXACT = "exact"
     ANNOTATED = "annotated"
 
 
-LabelsOption = Annotated[
-    Labels,
+LabellingOption = Annotated[
+    Labelling,
     typer.Option(
         help="Of images: exact is what the ray through each pixel meets; annotated has no holes in foreground objects, "
         "such as between leaves, bars and spokes, as people draw them by Cityscapes' policy."
@@ -80,7 +80,7 @@ def drive(
     weather: WeatherOption = None,
     density: DensityOption = 1.0,
     images: Annotated[Transport, typer.Option(help="How images lie in the bag.")] = Transport.COMPRESSED,
-    labels: LabelsOption = Labels.EXACT,
+    labelling: LabellingOption = Labelling.EXACT,
     workers: WorkersOption = 0,
     restart: RestartOption = False,
 ) -> None:
@@ -102,12 +102,11 @@ def drive(
             weather=_shares(weather),
             density=density,
             compressed=images is Transport.COMPRESSED,
-            annotated=labels is Labels.ANNOTATED,
+            annotated=labelling is Labelling.ANNOTATED,
         )
-        identity = _identity(rig, plan.rig, seed, plan.weather, density) | {
+        identity = _identity(rig, plan.rig, seed, plan.weather, density, labelling) | {
             "--duration": str(duration),
             "--images": images.value,
-            "--labels": labels.value,
         }
         started = time.perf_counter()
         with (
@@ -143,7 +142,7 @@ def dataset(
     minimum_height: Annotated[
         int, typer.Option(min=0, help="Things that show fewer pixels of height are crowds; 25 in KITTI's benchmarks.")
     ] = 0,
-    labels: LabelsOption = Labels.ANNOTATED,
+    labelling: LabellingOption = Labelling.ANNOTATED,
     seed: SeedOption = 0,
     weather: WeatherOption = None,
     density: DensityOption = 1.0,
@@ -173,7 +172,7 @@ def dataset(
             density=density,
             variation=variation,
             minimum_height=minimum_height,
-            annotated=labels is Labels.ANNOTATED,
+            annotated=labelling is Labelling.ANNOTATED,
         )
         try:
             check_variation(plan.rig, variation)
@@ -181,13 +180,12 @@ def dataset(
             raise ConfigurationError(f"--variation {variation:g}: {rig}: {error}") from None
         if not plan.rig.cameras:
             raise ConfigurationError(f"{rig}: has no cameras, of which a data set's images are")
-        identity = _identity(rig, plan.rig, seed, plan.weather, density) | {
+        identity = _identity(rig, plan.rig, seed, plan.weather, density, labelling) | {
             "--layout": layout.value,
             "--images": str(images),
             "--images-per-street": str(images_per_street),
             "--variation": str(variation),
             "--minimum-height": str(minimum_height),
-            "--labels": labels.value,
         }
         started = time.perf_counter()
         kind = LAYOUTS[layout.value](split, LabelSet.load(LABELS))
@@ -224,15 +222,20 @@ def _shares(words: list[str] | None) -> dict[str, float]:
         raise ConfigurationError(f"--weather: {error}") from None
 
 
-def _identity(name: str, rig: Rig, seed: int, weather: Mapping[str, float], density: float) -> dict[str, str]:
+def _identity(
+    name: str, rig: Rig, seed: int, weather: Mapping[str, float], density: float, labelling: Labelling
+) -> dict[str, str]:
     """What the result depends on; all numbers of the rig are in its representation."""
-    return {
+    identity = {
         "--rig": f"{name} ({hashlib.sha256(repr(rig).encode()).hexdigest()[:16]})",
         "--seed": str(seed),
         "--weather": " ".join(f"{kind}={share:.6g}" for kind, share in weather.items()),
         "--density": str(density),
         "panoptic_ros": __version__,
     }
+    if labelling is not Labelling.EXACT:  # so that runs from before there was a choice are exact ones
+        identity["--labelling"] = labelling.value
+    return identity
 
 
 @contextmanager

@@ -42,8 +42,8 @@ class DataOptions:
         Samples with classes that a smaller share of the samples has are drawn more often (`repeat_factors`); null for
         not.
     balance_area:
-        From how many pixels on a segment says that a sample has its class: with 1 a bicycle on the horizon makes a
-        sample as good as one beside the camera.
+        With `balance`, from how many pixels of a segment on, in the data set's own picture, a sample has its class: a
+        bicycle on the horizon has few.
     minimum_instance_area:
         Instances with fewer visible pixels in the network's input are not asked for (`targets_of`).
     workers:
@@ -74,6 +74,8 @@ class DataOptions:
         for name in ("balance_area", "minimum_instance_area"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 pixel, got {getattr(self, name)}")
+        if self.balance_area > 1 and self.balance is None:
+            raise ValueError(f"balance_area is of balanced sampling, but balance is null, got {self.balance_area}")
         if self.workers < 0:
             raise ValueError(f"workers must not be negative, got {self.workers}")
 
@@ -173,15 +175,14 @@ class PanopticData(pl.LightningDataModule):
         """
         if not self._check or self._overfit:
             return
-        workers, least = max(1, self._options.workers), self._options.balance_area
         for name, mixture in (("train", self.train), ("validation", self.validation)):
             path = self._folder / SURVEY.format(name)
-            while Survey.load(path, identity_of(mixture, self._loading.labels, least)) is None:
+            while Survey.load(path, identity_of(mixture, self._loading.labels)) is None:
                 if not first:
                     time.sleep(WAIT)
                     continue
                 with self._watch(f"checking {name}", len(mixture)) as progress:
-                    found = survey(mixture, self._loading.labels, workers, progress, least)
+                    found = survey(mixture, self._loading.labels, max(1, self._options.workers), progress)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 found.save(path)
 
@@ -194,7 +195,7 @@ class PanopticData(pl.LightningDataModule):
             If nobody has looked at them.
         """
         path = self._folder / SURVEY.format("train")
-        found = Survey.load(path, identity_of(self.train, self._loading.labels, self._options.balance_area))
+        found = Survey.load(path, identity_of(self.train, self._loading.labels))
         if found is None:
             raise ConfigurationError(f"{path}: the samples were not looked at, which balance and class weights need")
         return found
@@ -258,9 +259,10 @@ class PanopticData(pl.LightningDataModule):
         if self._overfit:
             return np.ones(self._overfit)
         weights = np.concatenate([np.full(len(source.dataset), source.weight) for source in self.train.sources])
-        if self._options.balance is None:
+        options = self._options
+        if options.balance is None:
             return weights
-        return weights * repeat_factors(self.survey().classes, self._options.balance)
+        return weights * repeat_factors(self.survey().classes, options.balance, options.balance_area)
 
     def _processes(self) -> tuple[int, int]:
         """How many processes train together, and which this is.

@@ -7,7 +7,7 @@ sampling and class weights need.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,13 @@ class Survey:
     identity:
         Which data it is of.
     classes:
-        The class ids of each sample, each with a segment that is large enough.
+        For each sample, its class ids with the pixels of the largest segment of each.
     pixels:
         The number of pixels of each class of the label set, in its order.
     """
 
     identity: str
-    classes: tuple[tuple[int, ...], ...]
+    classes: tuple[dict[int, int], ...]
     pixels: tuple[int, ...]
 
     def save(self, path: Path) -> None:
@@ -55,7 +55,8 @@ class Survey:
         OSError
             If it cannot be written.
         """
-        content = {"identity": self.identity, "classes": self.classes, "pixels": self.pixels}
+        largest = [list(sample.items()) for sample in self.classes]
+        content = {"identity": self.identity, "largest": largest, "pixels": self.pixels}
         with written_whole(path) as file:
             file.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
@@ -66,18 +67,18 @@ class Survey:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["identity"] != identity:
+            if content["identity"] != identity or "classes" in content:  # the form before areas were kept
                 return None
-            classes = tuple(tuple(map(int, sample)) for sample in content["classes"])
+            classes = tuple({int(class_id): int(area) for class_id, area in sample} for sample in content["largest"])
             return cls(identity, classes, tuple(map(int, content["pixels"])))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"{path}: is no survey of a data set; remove it: {error}") from error
 
 
-def identity_of(mixture: Mixture, labels: LabelSet, least_area: int = 1) -> str:
+def identity_of(mixture: Mixture, labels: LabelSet) -> str:
     """What a survey depends on, short of the files' content."""
     parts = (f"{source.dataset.path} {source.dataset.name} {_ends(source)}" for source in mixture.sources)
-    return "; ".join((labels.name, f"from {least_area} px", *parts))
+    return "; ".join((labels.name, *parts))
 
 
 def _ends(source: Source) -> str:
@@ -85,9 +86,7 @@ def _ends(source: Source) -> str:
     return f"{count} {source.dataset.name_of(0)} {source.dataset.name_of(count - 1)}"
 
 
-def survey(
-    mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[[int], None], least_area: int = 1
-) -> Survey:
+def survey(mixture: Mixture, labels: LabelSet, workers: int, progress: Callable[[int], None]) -> Survey:
     """Read every sample.
 
     Parameters
@@ -96,8 +95,6 @@ def survey(
         Processes that read.
     progress:
         Is told after each sample how many were read.
-    least_area:
-        From how many pixels on a segment says that a sample holds its class.
 
     Raises
     ------
@@ -106,29 +103,28 @@ def survey(
         message names the first files.
     """
     index_of = {label.id: index for index, label in enumerate(labels.labels)}
-    classes: list[tuple[int, ...]] = []
+    classes: list[dict[int, int]] = []
     pixels = [0] * len(labels)
     wrong: list[str] = []
     for source in mixture.sources:
-        before, counted = len(wrong), sum(pixels)
+        before = len(wrong)
         for check in check_samples(source.dataset, workers):
             wrong += _errors(check, source)
-            there = set()
+            there: dict[int, int] = {}
             for class_id, area, crowd in check.segments:
                 mapped = source.class_id(class_id)
                 if mapped in index_of and not crowd:
                     pixels[index_of[mapped]] += area
-                    if area >= least_area:
-                        there.add(mapped)
-            classes.append(tuple(sorted(there)))
+                    there[mapped] = max(int(area), there.get(mapped, 0))
+            classes.append(dict(sorted(there.items())))
             progress(len(classes))
-        if len(wrong) == before and sum(pixels) == counted:
+        if len(wrong) == before and not any(classes[-len(source.dataset) :]):
             raise DatasetError(source.dataset.path, f"no sample has a class of the network's label set {labels.name!r}")
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         count = f"{len(wrong)} errors" if len(wrong) > 1 else "1 error"
         raise DatasetError(mixture.sources[0].dataset.path, f"{count} in the data: {'; '.join(wrong[:SHOWN])}{more}")
-    return Survey(identity_of(mixture, labels, least_area), tuple(classes), tuple(pixels))
+    return Survey(identity_of(mixture, labels), tuple(classes), tuple(pixels))
 
 
 def _errors(check: SampleCheck, source: Source) -> list[str]:
@@ -143,7 +139,7 @@ def _errors(check: SampleCheck, source: Source) -> list[str]:
     return found
 
 
-def repeat_factors(classes: Sequence[Sequence[int]], threshold: float) -> NDArray[np.float64]:
+def repeat_factors(classes: Sequence[Mapping[int, int]], threshold: float, least_area: int = 1) -> NDArray[np.float64]:
     """(N,) how often each sample is wanted, so that rare classes are seen more often.
 
     Repeat factor sampling (Gupta, Dollar and Girshick 2019, LVIS, section 4.3): a class that a share f of the samples
@@ -152,14 +148,17 @@ def repeat_factors(classes: Sequence[Sequence[int]], threshold: float) -> NDArra
     Parameters
     ----------
     classes:
-        The class ids of each sample.
+        As of `Survey`.
     threshold:
         Classes that fewer samples have, as a share, are repeated.
+    least_area:
+        From how many pixels of a segment on a sample has its class.
     """
-    ids, counts = np.unique([class_id for sample in classes for class_id in sample], return_counts=True)
+    there = [[class_id for class_id, area in sample.items() if area >= least_area] for sample in classes]
+    ids, counts = np.unique([class_id for sample in there for class_id in sample], return_counts=True)
     factors = np.maximum(1.0, np.sqrt(threshold * len(classes) / counts))
     factor_of = dict(zip(ids.tolist(), factors.tolist(), strict=True))
-    return np.array([max((factor_of[class_id] for class_id in sample), default=1.0) for sample in classes])
+    return np.array([max((factor_of[class_id] for class_id in sample), default=1.0) for sample in there])
 
 
 def class_weights(pixels: Sequence[int]) -> tuple[float, ...]:

@@ -64,7 +64,7 @@ def validate(config: TrainingConfig, options: RunOptions, watch: Watch) -> Train
     load_start(network, place.weights)
     model = merge(network, place.weights.outputs)
     loading = Loading(model.labels, (built.input_height, built.input_width), config.batch_size)
-    sources = replace(config.data, train=config.data.validation, balance=None)
+    sources = replace(config.data, train=config.data.validation, balance=None, balance_area=1)
     data = PanopticData(sources, loading, options.data_root, options.folder, watch, check=False)
     cost = Cost()
     trainer = pl.Trainer(

@@ -38,10 +38,11 @@ class SemanticLossOptions:
         quarter of the pixels, chosen so that in the mean all count alike.  On a CPU all pixels are a fifth of the
         work of training a small network.
     dice:
-        The weight of the soft Dice loss beside the cross-entropy; 0 is none.
+        The weight of the soft Dice loss beside the cross-entropy; 0 is none.  All classes and pixels count alike in it,
+        whatever their weights.
     dice_smoothing:
-        Pixels that count as found in each class of each image: what is smaller has little weight.  With 0 a sign of
-        ten pixels has that of a road.
+        Pixels of the input that count as found in each class of each image: what is smaller has little weight.  With 0
+        a sign of ten pixels has that of a road.
 
     Raises
     ------
@@ -81,7 +82,7 @@ class SemanticLoss(nn.Module):
     averaged over the images that have a label.  N there is the number of labelled pixels, the only ones whose p(y)
     exists, and which pixels are hardest is decided before they are weighed.
 
-    The soft Dice loss (Milletari et al. 2016, equation 3, with sums of probabilities instead of their squares) is
+    The soft Dice loss (Milletari et al. 2016, V-Net, section 3, with sums of probabilities instead of their squares) is
     1 - (2 I + s) / (P + T + s) of a class in an image: P the sum of its probabilities over the labelled pixels, I that
     over its own T pixels, s the smoothing.  It is averaged over the classes that each image has.
 
@@ -122,7 +123,9 @@ class SemanticLoss(nn.Module):
             (B, H, W) int32, positive on instances, as in `Targets`.
         """
         rows, columns = self._rows_and_columns(labels)
-        logits = _interpolated(logits.float(), labels.shape[-2:], rows, columns)
+        pixels = labels.shape[-2] * labels.shape[-1]
+        # In full precision before and after: automatic mixed precision makes the products in between half.
+        logits = _interpolated(logits.float(), labels.shape[-2:], rows, columns).float()
         weights = self._pixel_weights(labels, instances)[:, rows, columns]
         labels = labels[:, rows, columns]
         log_probabilities = F.log_softmax(logits, dim=1)
@@ -133,7 +136,10 @@ class SemanticLoss(nn.Module):
             labelled = (labels != IGNORE).flatten(1)
             loss = self._of_hardest(losses.flatten(1), weights.flatten(1), labelled, self.options.hardest)
         if self.options.dice:
-            loss = loss + self.options.dice * self._dice(log_probabilities.exp().flatten(2), labels.flatten(1))
+            share = labels.shape[-2] * labels.shape[-1] / pixels  # of the pixels that count
+            smoothing = self.options.dice_smoothing * share
+            dice = _dice(log_probabilities.exp().flatten(2), labels.flatten(1), smoothing)
+            loss = loss + self.options.dice * dice
         return loss
 
     def _rows_and_columns(self, labels: Tensor) -> tuple[slice, slice]:
@@ -165,18 +171,18 @@ class SemanticLoss(nn.Module):
         each = (ranked * weights.gather(1, order)).where(chosen, 0.0).sum(dim=1) / counts.clamp(min=1)
         return each.sum() / shared_count((counts > 0).sum())
 
-    def _dice(self, probabilities: Tensor, labels: Tensor) -> Tensor:
-        """The soft Dice loss of (B, C, P) probabilities and (B, P) labels."""
-        labelled = labels != IGNORE
-        own = labels.where(labelled, 0)
-        sums = (probabilities @ labelled.to(probabilities.dtype)[:, :, None])[:, :, 0]
-        found = probabilities.gather(1, own[:, None])[:, 0] * labelled
-        overlaps = torch.zeros_like(sums).scatter_add(1, own, found)
-        areas = torch.zeros_like(sums).scatter_add(1, own, labelled.to(sums.dtype))
-        smoothing = self.options.dice_smoothing
-        losses = 1.0 - (2.0 * overlaps + smoothing) / (sums + areas + smoothing)
-        present = areas > 0
-        return losses.where(present, 0.0).sum() / shared_count(present.sum())
+
+def _dice(probabilities: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """The soft Dice loss of (B, C, P) probabilities and (B, P) labels."""
+    labelled = labels != IGNORE
+    own = labels.where(labelled, 0)
+    sums = (probabilities * labelled[:, None]).sum(dim=2)
+    found = probabilities.gather(1, own[:, None])[:, 0] * labelled
+    overlaps = torch.zeros_like(sums).scatter_add(1, own, found)
+    areas = torch.zeros_like(sums).scatter_add(1, own, labelled.to(sums.dtype))
+    losses = 1.0 - (2.0 * overlaps + smoothing) / (sums + areas + smoothing)
+    present = areas > 0
+    return losses.where(present, 0.0).sum() / shared_count(present.sum())
 
 
 def _interpolated(logits: Tensor, size: Sequence[int], rows: slice, columns: slice) -> Tensor:

@@ -10,6 +10,8 @@ seen through the gaps of stuff stay what they are, because a person behind a rai
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +22,13 @@ ROAD, SIDEWALK, FENCE, VEGETATION, TERRAIN = 7, 8, 13, 21, 22
 GROUND = (ROAD, SIDEWALK, TERRAIN)
 
 GAPS = {FENCE: 0.25, VEGETATION: 0.5}
-"""Metres of the widest gap that belongs to stuff: bars and pickets of fences, leaves of crowns."""
+"""Metres that a gap of stuff may be wide at least: between bars and pickets of fences, between leaves of crowns."""
 
 SLACK = 1.0
-"""Pixels more: rays miss bars that are thinner than a pixel."""
+"""Pixels more to either side: rays miss bars that are thinner than a pixel."""
 
 RADII = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
-"""Pixels: half the widest gaps that are closed together, each for what needs no more; the last for what needs more."""
+"""Pixels: half the gaps that are closed together, rounded up to these; the last for what needs more, near by."""
 
 
 def as_annotated(ids: NDArray[np.int32], depth: NDArray[np.float32], pixel_angle: float) -> NDArray[np.int32]:
@@ -45,7 +47,8 @@ def as_annotated(ids: NDArray[np.int32], depth: NDArray[np.float32], pixel_angle
     -------
     (H, W) int32.
     """
-    result, front = ids.copy(), depth.copy()
+    result: NDArray[np.int32] = ids.copy()
+    front = depth.copy()
     things = ids % INSTANCE_DIVISOR > 0
     for class_id, gap in GAPS.items():
         near = _closed(ids // INSTANCE_DIVISOR == class_id, depth, gap / 2 / pixel_angle)
@@ -53,7 +56,7 @@ def as_annotated(ids: NDArray[np.int32], depth: NDArray[np.float32], pixel_angle
         result[claimed], front[claimed] = class_id * INSTANCE_DIVISOR, near[claimed]
     ground = np.isin(ids // INSTANCE_DIVISOR, GROUND)
     for id_ in np.unique(ids[things]).tolist():
-        rows, columns = _window(ids == id_)
+        rows, columns = _window(ids == id_, 2)  # beyond which the closing sees it in a mirror
         own, around = ids[rows, columns] == id_, depth[rows, columns]
         nearest, farthest = around[own].min(), around[own].max()
         behind = (around > farthest) | (ground[rows, columns] & (around > nearest))
@@ -75,17 +78,22 @@ def _closed(mask: NDArray[np.bool_], depth: NDArray[np.float32], reach: float) -
         if not part.any():
             break
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
-        closed = _closing(part, kernel) > 0
-        least = cv2.erode(np.where(part, depth, np.float32(np.inf)), kernel)
-        gaps = closed & ~mask
-        near[gaps] = np.minimum(near[gaps], least[gaps])
+        rows, columns = _window(part, 2 * size)
+        part = part[rows, columns]
+        gaps = (_closing(part, kernel) > 0) & ~mask[rows, columns]
+        if gaps.any():
+            least = cv2.erode(np.where(part, depth[rows, columns], np.float32(np.inf)), kernel)
+            near[rows, columns][gaps] = np.minimum(near[rows, columns][gaps], least[gaps])
     return near
 
 
-def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the box around a mask, and one pixel more where there is one."""
+def _window(mask: NDArray[np.bool_], more: int) -> tuple[slice, slice]:
+    """Rows and columns of the box around a mask, and of some pixels more to all sides as far as there are any."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(max(rows[0] - 1, 0), rows[-1] + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)
+    return (
+        slice(max(rows[0] - more, 0), rows[-1] + 1 + more),
+        slice(max(columns[0] - more, 0), columns[-1] + 1 + more),
+    )
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -95,8 +103,9 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.drawContours(closed, contours, -1, 1, cv2.FILLED) > 0
 
 
-def _closing(mask: NDArray[np.bool_], kernel: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W) the closing of a mask, beyond whose border nothing is."""
-    reach = len(kernel) // 2
-    wide = cv2.copyMakeBorder(mask.astype(np.uint8), *(reach,) * 4, cv2.BORDER_CONSTANT, value=0)
-    return cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[reach:-reach, reach:-reach]
+def _closing(mask: NDArray[np.bool_], kernel: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W) the closing of a mask that goes on beyond its border as in a mirror: a gap that the border cuts is one."""
+    reach = len(kernel) - 1  # as far as dilation and erosion together see
+    wide = cv2.copyMakeBorder(mask.astype(np.uint8), *(reach,) * 4, cv2.BORDER_REFLECT)
+    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[reach:-reach, reach:-reach]
+    return np.ascontiguousarray(closed, dtype=np.uint8)
