@@ -74,7 +74,7 @@ def streets(labels: LabelSet) -> Picture:
 
 
 def gaps(labels: LabelSet) -> Picture:
-    """Image, exact labels and annotated labels of `GAPS`, below the sky."""
+    """Image, exact labels and annotated labels of `GAPS`, the middle half of the rows."""
     weather, seed, second = GAPS
     sample = moment(drive_of(seed, weather, second), second, (CameraSample,))[CameraSample]
     assert isinstance(sample, CameraSample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,23 +29,27 @@ def scene(seed: int, images: int, void: float) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(logits).float(), torch.from_numpy(labels), torch.from_numpy(instances).int()
 
 
+def labelled_pixels(logits: Tensor, labels: Tensor) -> Iterator[tuple[int, int, int, list[float]]]:
+    """Row, column, label and probabilities of each pixel of an image that has a label."""
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            if int(labels[y, x]) != IGNORE:
+                values = [math.exp(value) for value in logits[:, y, x].tolist()]
+                yield y, x, int(labels[y, x]), [value / sum(values) for value in values]
+
+
 def slow_loss(logits: Tensor, labels: Tensor, instances: Tensor, options: SemanticLossOptions) -> float:
     """Equation 2.7 of each image, or the weighted mean of all pixels."""
     class_weights = options.class_weights or (1.0,) * CLASSES
     means, total, total_weight = [], 0.0, 0.0
     for image in range(len(labels)):
         pixels = []  # -log p(y), weight
-        for y in range(HEIGHT):
-            for x in range(WIDTH):
-                label = int(labels[image, y, x])
-                if label == IGNORE:
-                    continue
-                values = [math.exp(value) for value in logits[image, :, y, x].tolist()]
-                weight = class_weights[label]
-                instance = int(instances[image, y, x])
-                if instance > 0 and int((instances[image] == instance).sum()) < options.small_instance_area:
-                    weight *= options.small_instance_weight
-                pixels.append((-math.log(values[label] / sum(values)), weight))
+        for y, x, label, probabilities in labelled_pixels(logits[image], labels[image]):
+            weight = class_weights[label]
+            instance = int(instances[image, y, x])
+            if instance > 0 and int((instances[image] == instance).sum()) < options.small_instance_area:
+                weight *= options.small_instance_weight
+            pixels.append((-math.log(probabilities[label]), weight))
         total += sum(loss * weight for loss, weight in pixels)
         total_weight += sum(weight for _, weight in pixels)
         if options.hardest is not None and pixels:
@@ -61,16 +66,11 @@ def slow_dice(logits: Tensor, labels: Tensor, smoothing: float) -> float:
     losses = []
     for image in range(len(labels)):
         overlap, total, area = ([0.0] * CLASSES for _ in range(3))
-        for y in range(HEIGHT):
-            for x in range(WIDTH):
-                label = int(labels[image, y, x])
-                if label == IGNORE:
-                    continue
-                values = [math.exp(value) for value in logits[image, :, y, x].tolist()]
-                for index in range(CLASSES):
-                    total[index] += values[index] / sum(values)
-                overlap[label] += values[label] / sum(values)
-                area[label] += 1
+        for _, _, label, probabilities in labelled_pixels(logits[image], labels[image]):
+            for index in range(CLASSES):
+                total[index] += probabilities[index]
+            overlap[label] += probabilities[label]
+            area[label] += 1
         for index in range(CLASSES):
             if area[index]:
                 losses.append(1 - (2 * overlap[index] + smoothing) / (total[index] + area[index] + smoothing))
