@@ -24,6 +24,8 @@ Where the thesis is silent, the choice and its reason:
   the map that the semantic head reads.  That is the one map, at stride 4, for SegNet; the reduced concatenation for
   SegNet multi-feature; the sum at stride 2 for the FPN, whose depth stays C.
 - Semantic logits have the PPM's stride 4 or, where the network upsamples itself (SegNet, FPN), the input's size.
+- `detail_channels`, not of the thesis and off by default: logits at stride 2, corrected by the map of that stride
+  (`layers/detail.py`).  The weights that ship have it.
 - Boxes as attention masks: a crop holds exactly its box, and the head's convolutions pad it with zeros.  That is what
   multiplying the features by the box's mask and cropping would give, without N full-size products.
 - Between the convolutions of the instance head: batch norm, and ReLU6 after each (two convolutions without a
@@ -53,6 +55,8 @@ from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
 from panoptic_ros.models.backbones.darknet_format import DarknetFormat
+from panoptic_ros.models.layers.detail import STRIDE as DETAIL_STRIDE
+from panoptic_ros.models.layers.detail import Detail
 from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid, pyramid_maps
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
 from panoptic_ros.models.layers.nms import Detections, select_detections
@@ -93,8 +97,8 @@ class YoloPanopticConfig:
         ``before_stride``, the thesis' [12, 37, 62], or ``after_stride``, its [6, 13, 38].
     taps:
         The feature maps as indices of cfg layers (from 0), instead of `features`: for detectors of another build, whose
-        layers before a stride are not the ones to take.  Strides 4, 8 and 16; 2, 4, 8 and 16 for ``fpn``; the one map
-        for ``segnet``.
+        layers before a stride are not the ones to take.  Strides 4, 8 and 16; 2, 4, 8 and 16 for ``fpn`` and with
+        `detail_channels`; the one map for ``segnet``.
     semantic:
         ``ppm``, ``fpn``, ``segnet`` (one feature map) or ``segnet_multi`` (three).
     segnet_stride:
@@ -103,6 +107,8 @@ class YoloPanopticConfig:
         ``deep`` or ``shallow``.
     semantic_channels, instance_channels, instance_upsample:
         See the head of this file; null takes what is said there.
+    detail_channels:
+        Depth of the `Detail` at stride 2 that corrects the logits of ``ppm`` and the instance features; null for none.
     """
 
     cfg: str = "darknet53_yolov3"
@@ -114,21 +120,29 @@ class YoloPanopticConfig:
     semantic_channels: int | None = None
     instance_channels: int | None = None
     instance_upsample: int | None = None
+    detail_channels: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("semantic_channels", "instance_channels", "instance_upsample"):
+        for name in ("semantic_channels", "instance_channels", "instance_upsample", "detail_channels"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
         if self.segnet_stride is not None and self.semantic != "segnet":
             raise ValueError(f"segnet_stride chooses the map of 'segnet', but semantic is {self.semantic!r}")
+        if self.detail_channels is not None and self.semantic != "ppm":
+            raise ValueError(f"detail_channels corrects the logits of 'ppm', but semantic is {self.semantic!r}")
+        if self.detail_channels is not None and self.instance_upsample not in (None, INSTANCE_STRIDE):
+            raise ValueError(
+                f"detail_channels wants instance features of stride {INSTANCE_STRIDE}, but instance_upsample is "
+                f"{self.instance_upsample}, expected null or {INSTANCE_STRIDE}"
+            )
 
     @property
     def tap_strides(self) -> tuple[int, ...]:
         """The strides of the feature maps that the semantic network takes."""
         if self.semantic == "segnet":
             return (self.segnet_stride or SEGNET_STRIDE,)
-        return (2, 4, 8, 16) if self.semantic == "fpn" else (4, 8, 16)
+        return (2, 4, 8, 16) if self.semantic == "fpn" or self.detail_channels is not None else (4, 8, 16)
 
     def self_contained(self) -> YoloPanopticConfig:
         """The same, with the cfg's text in place of its name."""
@@ -191,11 +205,12 @@ class YoloPanoptic(PanopticModel):
         if strides != config.tap_strides:
             raise ValueError(f"taps {list(taps)} of {config.cfg} have strides {strides}, expected {config.tap_strides}")
         self.input_multiple = self.detector.input_multiple
-        self.fusion, self.pooling, self.semantic_head = _semantic_network(
-            config, [detector_config.out_channels[tap] for tap in taps], len(labels)
-        )
+        depths = [detector_config.out_channels[tap] for tap in taps]
+        fine = None if config.detail_channels is None else depths.pop(0)
+        self.fusion, self.pooling, self.semantic_head = _semantic_network(config, depths, len(labels))
         self.pyramid: FoldedPyramid | None = None
         self.semantic_stride = self.fusion.stride // self.semantic_head.upsampling
+        instance_channels = None
         if self.detects:
             self.yolo = YoloDecoder(detector_config)
             channels = self.fusion.out_channels
@@ -204,6 +219,10 @@ class YoloPanoptic(PanopticModel):
             upsample = config.instance_upsample or self.fusion.stride // INSTANCE_STRIDE
             self.instance_features = InstanceFeatures(read, instance_channels, upsample)
             self.instance_head = InstanceHead(instance_channels, config.instance_head)
+        self.detail: Detail | None = None
+        if fine is not None and config.detail_channels is not None:
+            self.detail = Detail(fine, config.detail_channels, len(labels), instance_channels)
+            self.semantic_stride = DETAIL_STRIDE
         things = [label.is_thing for label in labels.labels]
         self.register_buffer("is_thing", torch.tensor(things), persistent=False)
         self.register_buffer("class_ids", torch.tensor(labels.class_ids.tolist()), persistent=False)
@@ -219,13 +238,19 @@ class YoloPanoptic(PanopticModel):
     def maps(self, images: Tensor) -> YoloPanopticMaps:
         """Run the network on (B, 3, H, W) RGB in [0, 1], without decoding boxes."""
         detections, taps = self.detector(images)
+        if self.detail is None:
+            return YoloPanopticMaps(detections, *self._semantic_maps(taps))
+        return YoloPanopticMaps(detections, *self.detail(taps[0], *self._semantic_maps(taps[1:])))
+
+    def _semantic_maps(self, taps: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The semantic logits and the instance features of the thesis' network."""
         if self.pyramid is not None:
-            return YoloPanopticMaps(detections, *self.pyramid(taps))
+            folded: tuple[Tensor, Tensor | None] = self.pyramid(taps)
+            return folded
         if self.training and isinstance(self.pooling, PyramidPooling):  # the same from two thirds of the work
-            return YoloPanopticMaps(detections, *pyramid_maps(taps, *self._pyramid_parts(self.pooling)))
+            return pyramid_maps(taps, *self._pyramid_parts(self.pooling))
         features = self.pooling(self.fusion(taps))
-        instance_features = self.instance_features(features) if self.detects else None
-        return YoloPanopticMaps(detections, self.semantic_head(features), instance_features)
+        return self.semantic_head(features), self.instance_features(features) if self.detects else None
 
     def fold(self) -> None:
         """See `PanopticModel.fold`: what is around the Pyramid Pooling Module becomes one `FoldedPyramid`."""

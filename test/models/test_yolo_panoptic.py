@@ -190,9 +190,13 @@ def decoder() -> YoloPanoptic:
     return varied("ppm")
 
 
-def varied(semantic: str) -> YoloPanoptic:
+def varied(semantic: str, detail_channels: int | None = None) -> YoloPanoptic:
     """A model whose masks vary, as those of a trained one do, and whose parts count as trained."""
-    config = YoloPanopticConfig(cfg="darknet53_yolov3_quarter", semantic=semantic)  # type: ignore[arg-type]
+    config = YoloPanopticConfig(
+        cfg="darknet53_yolov3_quarter",
+        semantic=semantic,  # type: ignore[arg-type]
+        detail_channels=detail_channels,
+    )
     torch.manual_seed(5)
     model = YoloPanoptic(CITYSCAPES, config).eval()
     torch.nn.init.normal_(model.instance_head.mask.weight, std=0.5)
@@ -210,6 +214,13 @@ def test_decode_equals_a_literal_transcription(decoder: YoloPanoptic, seed: int,
 @torch.inference_mode()
 def test_decode_reads_logits_of_the_inputs_size(semantic: str) -> None:
     check_decode(varied(semantic), 0, "void")
+
+
+@torch.inference_mode()
+def test_decode_reads_logits_of_stride_2() -> None:
+    model = varied("ppm", detail_channels=4)
+    assert scene(model, 0, images=1)["semantic_logits"].shape[2:] == (48, 64)
+    check_decode(model, 0, "void")
 
 
 def check_decode(decoder: YoloPanoptic, seed: int, uncovered: str) -> None:
@@ -339,7 +350,9 @@ def test_non_finite_outputs_are_no_detections(decoder: YoloPanoptic) -> None:
     assert value.things == ()
 
 
-def test_forward_is_the_composition_of_its_parts(small: YoloPanoptic) -> None:
+def test_forward_is_the_composition_of_its_parts() -> None:
+    torch.manual_seed(0)
+    small = YoloPanoptic(CITYSCAPES, YoloPanopticConfig(cfg="darknet53_yolov3_quarter")).eval()
     images = torch.rand((1, 3, 64, 96), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         outputs = small(images)

@@ -184,7 +184,7 @@ def test_boxes_are_those_of_the_changed_id_map() -> None:
     options = AugmentationOptions(
         affine=AffineOptions(scale=(0.5, 2.0), crop=(64, 96)), photometric=PhotometricOptions(), mosaic=0.5
     )
-    augment = Augmentation(options)
+    augment = Augmentation(options, LABELS)
     seen = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -201,7 +201,7 @@ def test_boxes_are_those_of_the_changed_id_map() -> None:
 
 
 def test_the_generator_decides_everything() -> None:
-    augment = Augmentation(AugmentationOptions(photometric=PhotometricOptions(), mosaic=0.5))
+    augment = Augmentation(AugmentationOptions(photometric=PhotometricOptions(), mosaic=0.5), LABELS)
     views = [augment(scene(), lambda: scene(5), np.random.default_rng(seed)) for seed in (3, 3, 4)]
     np.testing.assert_array_equal(views[0].image, views[1].image)
     np.testing.assert_array_equal(views[0].ids, views[1].ids)
@@ -212,7 +212,7 @@ def test_probabilities_are_kept() -> None:
     """With a whole-pixel crop, flip and blur can be told from the result."""
     plain = AffineOptions(scale=(1.0, 1.0), rotation=0.0, crop=(90, 120))
     before = scene()
-    augment = Augmentation(AugmentationOptions(affine=plain, blur=0.25, flip=0.75))
+    augment = Augmentation(AugmentationOptions(affine=plain, blur=0.25, flip=0.75), LABELS)
     rng = np.random.default_rng(0)
     views = [augment(before, scene, rng) for _ in range(400)]
     flipped = np.mean([(view.ids == before.ids[:, ::-1]).all() for view in views])

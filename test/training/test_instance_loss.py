@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -102,32 +103,47 @@ def test_a_mask_that_is_its_target_decodes_to_the_instance(kind: str) -> None:
         assert int((pasted & instance).sum()) / int((pasted | instance).sum()) > 0.93
 
 
-@pytest.mark.parametrize("kind", ["deep", "shallow"])
-def test_the_loss_is_the_mean_over_instances_of_their_cells(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("deep", {}),
+        ("shallow", {}),
+        ("deep", {"dice": 0.7}),
+        ("deep", {"class_weights": (0.5, 3.0)}),
+        ("deep", {"dice": 2.0, "class_weights": (0.0, 1.0)}),
+    ],
+)
+def test_the_loss_is_the_mean_over_instances_of_their_cells(kind: str, options: dict[str, object]) -> None:
     head, (features, semantic) = head_of(kind), maps(2)
     scenes = [scene(7, 3), scene(8, 2)]
     instances = torch.stack([one[0] for one in scenes])
     boxes, classes = [one[1] for one in scenes], [one[2] for one in scenes]
-    found = InstanceLoss(EXACT)(head, features, semantic, instances, boxes, classes)
-    losses = []
+    made = InstanceLoss(2, dataclasses.replace(EXACT, **options))  # type: ignore[arg-type]
+    found = made(head, features, semantic, instances, boxes, classes)
+    losses, weights = [], []
     for image in range(2):
         for row, box in enumerate(boxes[image]):
             crop = head.crop(features[image], semantic[image], box[None], classes[image][row : row + 1], HEIGHT, WIDTH)
             mask = head(crop)[0].sigmoid().tolist()
             shares, counts = slow_masks(instances[image].numpy(), [row], [box.tolist()], head.crop_size)
-            total = weight = 0.0
+            total = weight = overlap = both = 0.0
             for v in range(head.crop_size):
                 for u in range(head.crop_size):
-                    p, share = mask[v][u], shares[0, v, u]
-                    total -= counts[0, v, u] * (share * math.log(p) + (1 - share) * math.log(1 - p))
-                    weight += counts[0, v, u]
-            losses.append(total / weight)
+                    p, share, count = mask[v][u], shares[0, v, u], counts[0, v, u]
+                    total -= count * (share * math.log(p) + (1 - share) * math.log(1 - p))
+                    weight += count
+                    overlap += count * p * share
+                    both += count * (p + share)
+            dice = 1.0 - (2.0 * overlap + 1.0) / (both + 1.0)
+            losses.append(total / weight + made.options.dice * dice)
+            weights.append((made.options.class_weights or (1.0, 1.0))[int(classes[image][row])])
     assert len(losses) > 3
-    assert found.item() == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert len(set(torch.cat(classes).tolist())) == 2
+    assert found.item() == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
 
 
 def test_boxes_move_while_training_only_and_stay_inside() -> None:
-    loss = InstanceLoss(InstanceLossOptions(box_jitter=0.2))
+    loss = InstanceLoss(2, InstanceLossOptions(box_jitter=0.2))
     boxes = torch.tensor([[0.0, 0.0, 10.0, 20.0], [40.0, 12.0, 48.0, 32.0], [5.0, 5.0, 6.0, 6.0]])
     assert torch.equal(loss.eval()._moved(boxes, HEIGHT, WIDTH), boxes)
     loss.train()
@@ -144,7 +160,7 @@ def test_boxes_move_while_training_only_and_stay_inside() -> None:
 
 
 def test_of_many_instances_some_are_cropped() -> None:
-    loss = InstanceLoss(InstanceLossOptions(max_instances=3))
+    loss = InstanceLoss(2, InstanceLossOptions(max_instances=3))
     torch.manual_seed(0)
     chosen = {tuple(sorted(loss._chosen(10, torch.device("cpu")).tolist())) for _ in range(20)}
     assert all(len(set(rows)) == 3 for rows in chosen)
@@ -158,7 +174,7 @@ def test_without_instances_the_loss_is_nothing_that_all_parts_take_part_in() -> 
     features.requires_grad_()
     empty = [torch.zeros((0, 4))] * 2
     instances = torch.zeros((2, HEIGHT, WIDTH), dtype=torch.int32)
-    loss = InstanceLoss(EXACT)(head, features, semantic, instances, empty, [torch.zeros(0, dtype=torch.int64)] * 2)
+    loss = InstanceLoss(2, EXACT)(head, features, semantic, instances, empty, [torch.zeros(0, dtype=torch.int64)] * 2)
     loss.backward()
     assert loss.item() == 0.0
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
@@ -172,7 +188,7 @@ def test_boxes_of_a_pixel_and_instances_within_a_crowd_stay_finite() -> None:
     instances[0, 3, 4] = instances[0, 20, 40] = 2  # most of this box is the crowd's
     boxes = [torch.tensor([[47.0, 31.0, 48.0, 32.0], [4.0, 3.0, 41.0, 21.0]])]
     for training in (True, False):
-        loss = InstanceLoss(InstanceLossOptions(box_jitter=0.4)).train(training)
+        loss = InstanceLoss(2, InstanceLossOptions(box_jitter=0.4)).train(training)
         for _ in range(10):
             total = loss(head, features, semantic, instances, boxes, [torch.tensor([0, 1])])
             assert bool(total.isfinite())
@@ -183,8 +199,15 @@ def test_boxes_of_a_pixel_and_instances_within_a_crowd_stay_finite() -> None:
     [
         ({"box_jitter": 0.5}, r"box_jitter must be in \[0, 0.5\), got 0.5"),
         ({"max_instances": 0}, "max_instances must be positive, got 0"),
+        ({"dice": -1.0}, "dice must not be negative, got -1.0"),
+        ({"class_weights": (0.0, 0.0)}, r"class_weights must not be negative nor all 0, got \[0.0, 0.0\]"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         InstanceLossOptions(**options)  # type: ignore[arg-type]
+
+
+def test_class_weights_are_one_for_each_class() -> None:
+    with pytest.raises(ValueError, match="class_weights: expected one for each of 3 classes, got 2"):
+        InstanceLoss(3, InstanceLossOptions(class_weights=(1.0, 2.0)))

@@ -39,7 +39,9 @@ def test_mosaics_keep_their_instances(mixture: Mixture) -> None:
     options = AugmentationOptions(
         affine=AffineOptions(scale=(0.9, 1.1), rotation=0.0, crop=(HEIGHT, WIDTH)), blur=0.0, flip=0.0, mosaic=1.0
     )
-    samples = TrainingSet(mixture, CITYSCAPES, Augmentation(options), (HEIGHT, WIDTH), seed=0, minimum_area=1)
+    samples = TrainingSet(
+        mixture, CITYSCAPES, Augmentation(options, CITYSCAPES), (HEIGHT, WIDTH), seed=0, minimum_area=1
+    )
     for index in range(len(mixture)):
         for epoch in range(3):
             targets = samples[Draw(epoch, index, index)].targets

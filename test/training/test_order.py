@@ -65,7 +65,7 @@ def mixture(tmp_path: Path) -> Mixture:
 
 def training_set(mixture: Mixture) -> TrainingSet:
     options = AugmentationOptions(affine=AffineOptions(crop=(32, 32)), mosaic=0.5)
-    return TrainingSet(mixture, CITYSCAPES, Augmentation(options), (HEIGHT, WIDTH), seed=7, minimum_area=1)
+    return TrainingSet(mixture, CITYSCAPES, Augmentation(options, CITYSCAPES), (HEIGHT, WIDTH), seed=7, minimum_area=1)
 
 
 def test_a_sample_is_a_function_of_its_draw(mixture: Mixture) -> None:

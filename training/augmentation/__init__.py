@@ -1,6 +1,6 @@
 """Augmentation: random changes of an image, its ids and so its boxes together (`yolo_panoptic` thesis, 3.2.1).
 
-The thesis scales, turns, blurs, flips and crops; light and mosaic are options beside it.
+The thesis scales, turns, blurs, flips and crops; light, mosaic and copy-paste are options beside it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from panoptic_ros.labels import LabelSet
 from panoptic_training.augmentation.affine import AffineOptions, random_affine, warp
 from panoptic_training.augmentation.blur import blur
 from panoptic_training.augmentation.flip import flip
 from panoptic_training.augmentation.labelled_image import LabelledImage
 from panoptic_training.augmentation.mosaic import random_mosaic
+from panoptic_training.augmentation.paste import PasteOptions, paste
 from panoptic_training.augmentation.photometric import PhotometricOptions, random_light
 
 __all__ = ["Augmentation", "AugmentationOptions", "LabelledImage"]
@@ -35,6 +37,8 @@ class AugmentationOptions:
         The probability of each, in [0, 1].  The thesis blurs with a "random probability" that it does not name.
     photometric:
         Changes of light; null for none.
+    paste:
+        Things of other pictures laid over this one; null for none.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class AugmentationOptions:
     flip: float = 0.5
     photometric: PhotometricOptions | None = None
     mosaic: float = 0.0
+    paste: PasteOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("blur", "flip", "mosaic"):
@@ -61,13 +66,25 @@ class Augmentation:
     ----------
     options:
         Which changes.
+    labels:
+        The classes of the images.
+
+    Raises
+    ------
+    ValueError
+        If a class that is to be pasted is none of their things.
     """
 
-    def __init__(self, options: AugmentationOptions) -> None:
+    def __init__(self, options: AugmentationOptions, labels: LabelSet) -> None:
         self._options = options
+        self._pasted = frozenset[int]() if options.paste is None else options.paste.class_ids(labels)
 
     def __call__(
-        self, labelled: LabelledImage, another: Callable[[], LabelledImage], rng: np.random.Generator
+        self,
+        labelled: LabelledImage,
+        another: Callable[[], LabelledImage],
+        rng: np.random.Generator,
+        donor: Callable[[], LabelledImage] | None = None,
     ) -> LabelledImage:
         """A random view of an image, of the size of the crop.
 
@@ -79,9 +96,11 @@ class Augmentation:
             Gives one more image of the data set, drawn at random; it is called for mosaics only.
         rng:
             Decides everything.
+        donor:
+            Gives a picture to paste things from; None if there is none.
         """
         options = self._options
-        view = self._view(labelled, rng)
+        view = self._view(labelled, rng, donor)
         if rng.random() < options.mosaic:
             view = random_mosaic([view, *(self._view(another(), rng) for _ in range(OTHERS))], rng)
         image = blur(view.image) if rng.random() < options.blur else view.image
@@ -89,9 +108,13 @@ class Augmentation:
             image = random_light(image, options.photometric, rng)
         return LabelledImage(image, view.ids, view.crowd)
 
-    def _view(self, labelled: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-        """A piece of one image."""
+    def _view(
+        self, labelled: LabelledImage, rng: np.random.Generator, donor: Callable[[], LabelledImage] | None = None
+    ) -> LabelledImage:
+        """A piece of one image, perhaps with things of another."""
         options = self._options
         matrix = random_affine(options.affine, labelled.height, labelled.width, rng)
         view = warp(labelled, matrix, *options.affine.crop)
+        if options.paste is not None and donor is not None and rng.random() < options.paste.probability:
+            view = paste(view, donor(), matrix, self._pasted, options.paste.least_area, rng)
         return flip(view) if rng.random() < options.flip else view

@@ -20,7 +20,7 @@ from panoptic_training.data.loading import ResumableLoader, worker_options
 from panoptic_training.data.order import EpochOrder
 from panoptic_training.data.samples import TrainingSet, ValidationSample, ValidationSet
 from panoptic_training.data.sources import Mixture, Source, SourceOptions
-from panoptic_training.data.survey import Survey, identity_of, repeat_factors, survey
+from panoptic_training.data.survey import Survey, holding, identity_of, repeat_factors, survey
 
 SURVEY = "survey_{}.json"
 WAIT = 1.0  # seconds between two looks for what another process makes
@@ -145,6 +145,12 @@ class PanopticData(pl.LightningDataModule):
         super().__init__()
         if options.balance is not None and (overfit or not check):
             raise ConfigurationError("balance needs a look at every sample: not with --overfit or --no-check")
+        if loading.augmentation.paste is not None and not (overfit or check):
+            raise ConfigurationError("augmentation: paste needs a look at every sample: not with --no-check")
+        try:
+            self._augmentation = None if overfit else Augmentation(loading.augmentation, loading.labels)
+        except ValueError as error:
+            raise ConfigurationError(f"augmentation: {error}") from error
         self._options = options
         self._loading = loading
         self._folder = folder
@@ -231,10 +237,11 @@ class PanopticData(pl.LightningDataModule):
         samples = TrainingSet(
             self.train,
             loading.labels,
-            None if self._overfit else Augmentation(loading.augmentation),
+            self._augmentation,
             loading.size,
             loading.seed,
             self._options.minimum_instance_area,
+            self._donors(),
         )
         return ResumableLoader(samples, order, order.batch, self._options.workers, self._on_gpu())
 
@@ -253,6 +260,26 @@ class PanopticData(pl.LightningDataModule):
         )
         batch = max(1, loading.batch // processes)
         return DataLoader(samples, batch_size=batch, **worker_options(self._options.workers, self._on_gpu()))
+
+    def _donors(self) -> list[int]:
+        """The samples from which things are pasted.
+
+        Raises
+        ------
+        ConfigurationError
+            If things are to be pasted and no sample has one that is large enough.
+        """
+        options = self._loading.augmentation.paste
+        if options is None or self._overfit:
+            return []
+        found = holding(self.survey().classes, options.class_ids(self._loading.labels), options.least_area)
+        donors = [number for number in found if self.train.has_instances(number)]
+        if not donors:
+            raise ConfigurationError(
+                f"augmentation: paste: no sample that tells things apart has one of {', '.join(options.classes)} with "
+                f"{options.least_area} pixels"
+            )
+        return donors
 
     def _repeats(self) -> NDArray[np.float64]:
         """(N,) how often each training sample is wanted."""

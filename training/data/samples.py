@@ -144,6 +144,8 @@ class TrainingSet(Dataset[TrainingSample]):
         Of all random numbers.
     minimum_area:
         See `targets_of`.
+    donors:
+        The samples from which things are pasted, which all tell them apart; they are not pasted on samples that do not.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class TrainingSet(Dataset[TrainingSample]):
         size: tuple[int, int],
         seed: int,
         minimum_area: int,
+        donors: Sequence[int] = (),
     ) -> None:
         self._mixture = mixture
         self._labels = labels
@@ -161,6 +164,7 @@ class TrainingSet(Dataset[TrainingSample]):
         self._size = size
         self._seed = seed
         self._minimum_area = minimum_area
+        self._donors = tuple(donors)
 
     def __getitem__(self, draw: Draw) -> TrainingSample:
         """Read and augment one sample.
@@ -181,7 +185,11 @@ class TrainingSet(Dataset[TrainingSample]):
                 # Targets tell all things of a picture apart or none, and a mosaic is one picture.
                 return LabelledImage.of(self._mixture[self._mixture.another(draw.sample, rng)])
 
-            view = self._augmentation(LabelledImage.of(sample), another, rng)
+            def donor() -> LabelledImage:
+                return LabelledImage.of(self._mixture[self._donors[int(rng.integers(len(self._donors)))]])
+
+            pasted = donor if self._donors and told_apart else None
+            view = self._augmentation(LabelledImage.of(sample), another, rng, pasted)
         targets = targets_of(view.truth(self._labels), self._labels, sample.name, told_apart, self._minimum_area)
         return TrainingSample(view.image, targets)
 

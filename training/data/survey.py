@@ -7,7 +7,7 @@ sampling and class weights need.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +159,21 @@ def repeat_factors(classes: Sequence[Mapping[int, int]], threshold: float, least
     factors = np.maximum(1.0, np.sqrt(threshold * len(classes) / counts))
     factor_of = dict(zip(ids.tolist(), factors.tolist(), strict=True))
     return np.array([max((factor_of[class_id] for class_id in sample), default=1.0) for sample in there])
+
+
+def holding(classes: Sequence[Mapping[int, int]], class_ids: Collection[int], least_area: int) -> list[int]:
+    """The samples that have a segment of one of some classes with so many pixels.
+
+    Parameters
+    ----------
+    classes:
+        As of `Survey`.
+    """
+    return [
+        number
+        for number, sample in enumerate(classes)
+        if any(sample.get(class_id, 0) >= least_area for class_id in class_ids)
+    ]
 
 
 def class_weights(pixels: Sequence[int]) -> tuple[float, ...]:

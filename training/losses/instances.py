@@ -7,7 +7,11 @@ Where the thesis is silent, the choice and its reason:
   from while it is still wrong, and no ground truth for those that are.
 - A cell's target is the share of it that the instance covers, from `POINTS` x `POINTS` points of the id map: the mask
   is above a half where the instance has the greater part, at any size of box.  Points on a crowd do not count.
-- Every instance weighs the same, whatever its size.
+- Every instance weighs the same, whatever its size; `class_weights` weigh those of some classes more.
+- Of a bicycle seen from its side little of the box is bicycle, and a mask that is empty everywhere has a low
+  cross-entropy: `dice` adds the soft Dice loss (Milletari et al. 2016, V-Net, section 3, with sums of probabilities
+  instead of their squares), 1 - (2 I + 1) / (P + T + 1), with the sums P of the probabilities of a mask's cells, T of
+  its targets and I of their products.
 """
 
 from __future__ import annotations
@@ -35,6 +39,11 @@ class InstanceLossOptions:
         While training, boxes are moved and scaled by up to this share of their size, in [0, 0.5).
     max_instances:
         The most instances of one image that are cropped, to bound the memory: at random while training, else the first.
+    dice:
+        Weight of the soft Dice loss beside the cross-entropy; 0 for none.
+    class_weights:
+        Of an instance by its class, in the order of the label set, not negative; stuff's are never asked for.  Null:
+        all alike.
 
     Raises
     ------
@@ -44,20 +53,45 @@ class InstanceLossOptions:
 
     box_jitter: float = 0.1
     max_instances: int = 64
+    dice: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.box_jitter < 0.5:
             raise ValueError(f"box_jitter must be in [0, 0.5), got {self.box_jitter}")
         if self.max_instances < 1:
             raise ValueError(f"max_instances must be positive, got {self.max_instances}")
+        if not 0.0 <= self.dice < float("inf"):
+            raise ValueError(f"dice must not be negative, got {self.dice}")
+        weights = self.class_weights
+        if weights is not None and not (all(0.0 <= weight < float("inf") for weight in weights) and any(weights)):
+            raise ValueError(f"class_weights must not be negative nor all 0, got {list(weights)}")
 
 
 class InstanceLoss(nn.Module):
-    """The mask term of an instance head on crops of the truth's boxes."""
+    """The mask term of an instance head on crops of the truth's boxes.
 
-    def __init__(self, options: InstanceLossOptions) -> None:
+    Parameters
+    ----------
+    classes:
+        How many the label set has.
+    options:
+        See there.
+
+    Raises
+    ------
+    ValueError
+        If there are class weights for another number of classes.
+    """
+
+    def __init__(self, classes: int, options: InstanceLossOptions) -> None:
         super().__init__()
+        weights = options.class_weights
+        if weights is not None and len(weights) != classes:
+            raise ValueError(f"class_weights: expected one for each of {classes} classes, got {len(weights)}")
         self.options = options
+        self.register_buffer("weights", torch.tensor(weights or [1.0] * classes), persistent=False)
+        self.weights: Tensor
 
     def forward(
         self,
@@ -83,7 +117,7 @@ class InstanceLoss(nn.Module):
         # float32 whatever the network runs in: float16 grids hold no pixel of a large input exactly.
         # Unbound: the gradient of an index would be as large as the batch, and adding them up 8 % of a step on a CPU.
         all_features, all_semantic = features.float().unbind(), semantic.float().unbind()
-        crops, shares, counts = [], [], []
+        crops, shares, counts, importance = [], [], [], []
         for index, (all_boxes, all_classes) in enumerate(zip(boxes, classes, strict=True)):
             if not len(all_boxes):
                 continue
@@ -93,14 +127,18 @@ class InstanceLoss(nn.Module):
             share, count = mask_targets(instances[index], rows, chosen, head.crop_size)
             shares.append(share)
             counts.append(count)
+            importance.append(self.weights[all_classes[rows]])
         if not crops:
             shared_count(features.new_zeros(()))  # other processes may have instances, and wait for this one's count
             return _nothing(head, features)
         logits = head(torch.cat(crops)).float()
-        weights = torch.cat(counts)
-        losses = F.binary_cross_entropy_with_logits(logits, torch.cat(shares), weights, reduction="none")
-        each = losses.flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-6)
-        return each.sum() / shared_count(torch.tensor(len(each), device=each.device))
+        targets, known = torch.cat(shares), torch.cat(counts)
+        losses = F.binary_cross_entropy_with_logits(logits, targets, known, reduction="none")
+        each = losses.flatten(1).sum(dim=1) / known.flatten(1).sum(dim=1).clamp(min=1e-6)
+        if self.options.dice:
+            each = each + self.options.dice * _dice(logits.sigmoid(), targets, known)
+        weights = torch.cat(importance)
+        return (each * weights).sum() / shared_count(weights.sum())
 
     def _chosen(self, count: int, device: torch.device) -> Tensor:
         """Which instances of an image are cropped."""
@@ -146,6 +184,13 @@ def mask_targets(instances: Tensor, rows: Tensor, boxes: Tensor, side: int) -> t
     inside = F.avg_pool2d((found == rows[:, None, None] + 1).float()[:, None], POINTS)[:, 0]
     known = F.avg_pool2d((found >= 0).float()[:, None], POINTS)[:, 0]
     return inside / known.clamp(min=1.0 / POINTS**2), known
+
+
+def _dice(masks: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """(N,) the soft Dice loss of masks (N, S, S), whose cells count as far as their truth is known."""
+    overlaps = (masks * targets * known).flatten(1).sum(dim=1)
+    sums = ((masks + targets) * known).flatten(1).sum(dim=1)
+    return 1.0 - (2.0 * overlaps + 1.0) / (sums + 1.0)
 
 
 def _nothing(head: InstanceHead, features: Tensor) -> Tensor:

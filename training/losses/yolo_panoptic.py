@@ -7,7 +7,8 @@ parameters ask for no gradient), as below.
 ===========  ==========================================  ===============================
 term         its own parts                               weight
 ===========  ==========================================  ===============================
-semantic     `fusion`, `pooling`, `semantic_head`        `semantic_weight`
+semantic     `fusion`, `pooling`, `semantic_head`,       `semantic_weight`
+             `detail`
 instance     `instance_features`, `instance_head`        `instance_weight`
 box          `detector`                                  `detection_weight · box_weight`
 objectness   `detector`                                  and so on
@@ -39,7 +40,7 @@ from panoptic_training.losses.yolov3 import YoloV3Loss, YoloV3LossOptions
 from panoptic_training.targets import Targets
 
 PARTS = {
-    "semantic": ("fusion", "pooling", "semantic_head"),
+    "semantic": ("fusion", "pooling", "semantic_head", "detail"),
     "instance": ("instance_features", "instance_head"),
     "detection": ("detector",),
 }
@@ -98,11 +99,13 @@ class YoloPanopticLoss(nn.Module):
         self.options = options
         self.semantic = SemanticLoss(len(model.labels), options.semantic)
         if model.detects:
-            self.instance = InstanceLoss(options.instance)
+            self.instance = InstanceLoss(len(model.labels), options.instance)
             self.detection = YoloV3Loss(model.detector.config, options.detection)
-            self.parts = PARTS
+            groups = PARTS
         else:
-            self.parts = {"semantic": ("detector", *PARTS["semantic"])}
+            groups = {"semantic": ("detector", *PARTS["semantic"])}
+        has = dict(model.named_children())
+        self.parts = {group: tuple(part for part in parts if part in has) for group, parts in groups.items()}
         # The detector counts the things only.
         number = torch.cumsum(model.is_thing, dim=0) - 1
         self.register_buffer("detector_classes", number.where(model.is_thing, -1), persistent=False)
