@@ -88,7 +88,7 @@ def main(repeats: int = 12) -> dict[str, float]:
         folder = Path(name)
         write_frames(folder)
         source = Source.open(SourceOptions(".", kind="cityscapes_panoptic", split="train"), folder, LABELS)
-        augmentation = Augmentation(AugmentationOptions(photometric=PhotometricOptions()))
+        augmentation = Augmentation(AugmentationOptions(photometric=PhotometricOptions()), LABELS)
         samples = TrainingSet(Mixture([source]), LABELS, augmentation, (512, 1024), seed=0, minimum_area=1)
         loading = seconds(lambda number: samples[Draw(0, number, number % FRAMES)], repeats, time.process_time)
         reading = seconds(lambda number: source.dataset[number % FRAMES], repeats, time.process_time)

@@ -24,8 +24,8 @@ Where the thesis is silent, the choice and its reason:
   the map that the semantic head reads.  That is the one map, at stride 4, for SegNet; the reduced concatenation for
   SegNet multi-feature; the sum at stride 2 for the FPN, whose depth stays C.
 - Semantic logits have the PPM's stride 4 or, where the network upsamples itself (SegNet, FPN), the input's size.
-- `detail_channels`, not of the thesis and off by default: logits at stride 2, corrected by the map of that stride
-  (`layers/detail.py`).  The weights that ship have it.
+  `detail_channels`, which the thesis has not and which is off by default, gives the PPM's stride 2 and corrects them,
+  and the instance features, by the backbone's map of that stride (`layers/detail.py`).
 - Boxes as attention masks: a crop holds exactly its box, and the head's convolutions pad it with zeros.  That is what
   multiplying the features by the box's mask and cropping would give, without N full-size products.
 - Between the convolutions of the instance head: batch norm, and ReLU6 after each (two convolutions without a

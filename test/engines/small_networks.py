@@ -1,4 +1,4 @@
-"""A YOLO-Panoptic small enough to be exported in a test: every part of the large one, few channels."""
+"""A YOLO-Panoptic small enough to be exported in a test: every part there is, few channels."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.weights import save_weights
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic
 
 HEIGHT, WIDTH = 96, 128
 ANCHORS = "6,8, 10,20, 16,12,  20,32, 32,20, 28,44,  56,40, 40,64, 72,64"
@@ -21,7 +23,7 @@ system: yolo_panoptic
 labels: {labels}
 input_height: {height}
 input_width: {width}
-network: {{cfg: tiny.cfg, taps: [3, 5, 7]}}
+network: {{cfg: tiny.cfg, taps: [1, 3, 5, 7], detail_channels: 8}}
 decode: {{score_threshold: 0.2}}
 """
 
@@ -47,6 +49,11 @@ def write_weights(folder: Path) -> Path:
     config = load_model_config(str(write_network(folder)))
     model = build_model(config)
     model.untrained = frozenset()
+    assert isinstance(model, YoloPanoptic)
+    assert model.detail is not None
+    for layer in (model.detail.logits, model.detail.instances):  # which start from nothing
+        assert layer is not None
+        torch.nn.init.normal_(layer.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     path = folder / "tiny.safetensors"
     save_weights(model, path, config)
     return path

@@ -350,9 +350,7 @@ def test_non_finite_outputs_are_no_detections(decoder: YoloPanoptic) -> None:
     assert value.things == ()
 
 
-def test_forward_is_the_composition_of_its_parts() -> None:
-    torch.manual_seed(0)
-    small = YoloPanoptic(CITYSCAPES, YoloPanopticConfig(cfg="darknet53_yolov3_quarter")).eval()
+def test_forward_is_the_composition_of_its_parts(small: YoloPanoptic) -> None:
     images = torch.rand((1, 3, 64, 96), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         outputs = small(images)

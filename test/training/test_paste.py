@@ -66,13 +66,14 @@ def test_all_things_of_the_classes_come_with_the_one_that_is_chosen_and_cover_wh
     donor = picture(1, {**things, BICYCLE + 5: (30, 20, 40, 30)}, crowd=frozenset({BICYCLE + 5}))
     # The person is the first that is large enough; its middle, 15, moves to 0.75 of the width, 45: 30 to the right.
     found = paste(view, donor, same_place(), IDS, 60, Chosen(0.75))
+    numbered = {PERSON + 2: PERSON + 8, BICYCLE + 1: BICYCLE + 9}  # on from the person's 7; the other left the view
     for y in range(40):
         for x in range(60):
             before = int(donor.ids[y, x - 30]) if x >= 30 else 0
             pasted = before in (BICYCLE + 1, PERSON + 2, PERSON + 3)
-            assert found.ids[y, x] == (before + 7 if pasted else view.ids[y, x])
+            assert found.ids[y, x] == (numbered[before] if pasted else view.ids[y, x])
             assert (found.image[y, x] == (donor.image[y, x - 30] if pasted else view.image[y, x])).all()
-    assert (found.ids == BICYCLE + 8).sum() == 100
+    assert (found.ids == BICYCLE + 9).sum() == 100
     assert found.crowd == view.crowd
 
 
@@ -93,6 +94,43 @@ def test_nothing_large_enough_leaves_the_view_as_it_is() -> None:
     assert paste(view, crowd, same_place(), IDS, 1, rng) is view
     assert paste(view, picture(1, {BICYCLE + 1: (0, 0, 9, 9)}), same_place(), IDS, 82, rng) is view
     assert paste(view, picture(1, {CAR + 1: (0, 0, 9, 9)}), same_place(), IDS, 1, rng) is view
+
+
+def test_no_number_of_a_crowd_is_taken_that_has_left_the_view() -> None:
+    view = picture(0, {CAR + 1: (0, 20, 30, 30)}, crowd=frozenset({BICYCLE + 2, CAR + 5}))
+    found = paste(view, picture(1, {BICYCLE + 1: (10, 20, 20, 30)}), same_place(), IDS, 1, Chosen(0.5))
+    assert found.ids.max() == BICYCLE + 6
+    truth = found.truth(CITYSCAPES)
+    assert not truth.crowd
+    assert BICYCLE + 6 in {segment.id for segment in truth.segmentation.segments}
+
+
+def test_a_picture_of_another_size_gives_things_of_the_size_that_they_would_have_here() -> None:
+    """Of a picture twice as large: half as large, at half the height."""
+    large = LabelledImage(np.zeros((80, 120, 3), dtype=np.uint8), np.full((80, 120), ROAD, dtype=np.int32))
+    large.ids[40:60, 20:40] = BICYCLE + 1
+    options = AugmentationOptions(
+        affine=AffineOptions(scale=(1.0, 1.0), rotation=0.0, crop=(40, 60)),
+        paste=PasteOptions(("bicycle",), probability=1.0, least_area=1),
+    )
+    found = Augmentation(options, CITYSCAPES)(picture(0, {}), lambda: large, Chosen(0.5), lambda: large)
+    rows, columns = np.nonzero(found.ids == BICYCLE + 1)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (20, 30, 25, 35)
+
+
+def test_every_quarter_of_a_mosaic_can_get_things() -> None:
+    view, donor = picture(0, {}), picture(1, {BICYCLE + 1: (0, 0, 60, 40)})  # covers all of it, once it is there
+    options = AugmentationOptions(
+        affine=AffineOptions(scale=(1.0, 1.0), rotation=0.0, crop=(40, 60)),
+        mosaic=1.0,
+        paste=PasteOptions(("bicycle",), probability=1.0, least_area=1),
+    )
+    augment = Augmentation(options, CITYSCAPES)
+    found = [augment(view, lambda: view, np.random.default_rng(seed), lambda: donor).ids // 1000 for seed in range(20)]
+    rows, columns = (slice(8), slice(-8, None)), (slice(12), slice(-12, None))
+    for row in rows:
+        for column in columns:
+            assert any((ids[row, column] == 33).any() for ids in found)
 
 
 def test_things_beyond_the_last_number_are_void() -> None:
@@ -122,6 +160,7 @@ def data(root: Path, names: str, least_area: int, *classes: str, check: bool = T
     sources = tuple(SourceOptions(name) for name in names)
     augmentation = AugmentationOptions(
         affine=AffineOptions(scale=(1.0, 1.0), rotation=0.0, crop=(HEIGHT, WIDTH)),
+        blur=0.0,
         paste=PasteOptions(classes, probability=1.0, least_area=least_area),
     )
     made = PanopticData(
@@ -146,10 +185,11 @@ def test_pictures_to_paste_from_are_those_with_a_thing_that_is_large_enough(tmp_
     assert made._donors() == whole
     samples = made.train_dataloader().dataset
     assert isinstance(samples, TrainingSet)
-    cars = [int((samples[Draw(0, index, 2 + index)].targets.classes == 13).sum()) for index in range(10)]
-    own = [len(np.unique(ids[ids // 1000 == 26])) for _, ids in map(draw, range(10))]
-    assert sum(cars) > sum(own)  # each picture got some
-    assert len(samples[Draw(0, 0, 0)].targets.boxes) == 0  # nothing is told apart there, and nothing pasted
+    for index, pasted in [(0, False), (1, False), *((2 + number, True) for number in range(10))]:
+        image = made.train[index].image.astype(int)
+        views = [samples[Draw(0, index, index)].image.astype(int), samples[Draw(1, index, index)].image.astype(int)]
+        shown = [min(abs(view - image).max(), abs(view - image[:, ::-1]).max()) for view in views]
+        assert (max(shown) > 0) == pasted, index
 
 
 def test_what_cannot_be_pasted_is_said_before_the_first_step(tmp_path: Path) -> None:
@@ -158,7 +198,7 @@ def test_what_cannot_be_pasted_is_said_before_the_first_step(tmp_path: Path) -> 
         ConfigurationError, match="paste: no sample that tells things apart has one of car with 99999 pix"
     ):
         data(tmp_path, "b", 99_999, "car").train_dataloader()
-    with pytest.raises(ConfigurationError, match="'road' is no thing of 'cityscapes', expected of person, rider"):
+    with pytest.raises(ConfigurationError, match="'road' is no thing of 'cityscapes', expected one of person, rider"):
         data(tmp_path, "b", 1, "road")
     with pytest.raises(ConfigurationError, match="paste needs a look at every sample: not with --no-check"):
         data(tmp_path, "b", 1, "car", check=False)

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
+from panoptic_ros.models.layers.instance_heads import InstanceHead
 from panoptic_training.losses.counts import shared_count
+from panoptic_training.losses.instances import InstanceLoss, InstanceLossOptions
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
 from panoptic_training.targets import IGNORE
 
@@ -17,7 +19,10 @@ OPTIONS = [
     SemanticLossOptions((0.2, 3.0, 1.0)),
     SemanticLossOptions(hardest=0.3),
     SemanticLossOptions(dice=0.7),
+    InstanceLossOptions(box_jitter=0.0),
+    InstanceLossOptions(box_jitter=0.0, dice=0.7, class_weights=(0.2, 3.0, 1.0)),
 ]
+Options = SemanticLossOptions | InstanceLossOptions
 
 
 def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
@@ -29,13 +34,34 @@ def whole_batch() -> tuple[Tensor, Tensor, Tensor]:
     return logits, labels, torch.zeros((4, 6, 7), dtype=torch.int32)
 
 
-def gradient(options: SemanticLossOptions, part: slice) -> Tensor:
-    """Of a factor that all logits share, as parameters are shared."""
+def gradient(options: Options, part: slice) -> Tensor:
+    """Of a factor that all logits or features share, as parameters are shared."""
     logits, labels, instances = (tensor[part] for tensor in whole_batch())
     factor = torch.ones(3, 1, 1, requires_grad=True)
-    SemanticLoss(3, options)(logits * factor, labels, instances).backward()
+    if isinstance(options, SemanticLossOptions):
+        SemanticLoss(3, options)(logits * factor, labels, instances).backward()
+    else:
+        _masks(options, factor, logits, instances, part).backward()
     assert factor.grad is not None
     return factor.grad
+
+
+def _masks(options: InstanceLossOptions, factor: Tensor, semantic: Tensor, instances: Tensor, part: slice) -> Tensor:
+    """The instance loss where the first image has three instances, the second one, and others none."""
+    boxes = torch.tensor([[0.0, 0.0, 3.0, 4.0], [2.0, 1.0, 7.0, 5.0], [1.0, 3.0, 4.0, 6.0]])
+    counts = [3, 1, 0, 0][part]
+    instances = instances.clone()
+    for index, count in enumerate(counts):
+        for row in range(count):
+            x0, y0, x1, y1 = boxes[row].int().tolist()
+            instances[index, y0 + 1 : y1, x0:x1] = row + 1
+    torch.manual_seed(0)
+    head = InstanceHead(3, "deep").eval()
+    features = factor * torch.randn((4, 3, 3, 4), generator=torch.Generator().manual_seed(1))[part]
+    classes = [torch.tensor([1, 0, 2])[:count] for count in counts]
+    loss = InstanceLoss(3, options)
+    total: Tensor = loss(head, features, semantic, instances, [boxes[:count] for count in counts], classes)
+    return total
 
 
 def process(rank: int, folder: str) -> None:

@@ -201,9 +201,10 @@ def test_a_validation_loss_is_the_same_every_time(model: YoloPanoptic) -> None:
     assert {name: term.item() for name, term in first.items()} == {name: term.item() for name, term in second.items()}
 
 
-def test_mixed_precision_keeps_the_losses_in_full(model: YoloPanoptic) -> None:
+@pytest.mark.parametrize("options", [{}, {"semantic": {"dice": 1.0}, "instance": {"dice": 1.0}}])
+def test_mixed_precision_keeps_the_losses_in_full(model: YoloPanoptic, options: dict[str, object]) -> None:
     images, targets = batch(picture(1), picture(2))
-    loss = YoloPanopticLoss(model, YoloPanopticLossOptions()).eval()
+    loss = YoloPanopticLoss(model, from_mapping(YoloPanopticLossOptions, options, "test")).eval()
     full = loss(images, targets)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = loss(images, targets)

@@ -77,7 +77,7 @@ class Augmentation:
 
     def __init__(self, options: AugmentationOptions, labels: LabelSet) -> None:
         self._options = options
-        self._pasted = frozenset[int]() if options.paste is None else options.paste.class_ids(labels)
+        self._pasted_classes = frozenset[int]() if options.paste is None else options.paste.class_ids(labels)
 
     def __call__(
         self,
@@ -97,12 +97,13 @@ class Augmentation:
         rng:
             Decides everything.
         donor:
-            Gives a picture to paste things from; None if there is none.
+            Gives a whole picture to paste things from, of a kind that tells them apart; None if there is none, or if
+            `labelled` does not.
         """
         options = self._options
         view = self._view(labelled, rng, donor)
         if rng.random() < options.mosaic:
-            view = random_mosaic([view, *(self._view(another(), rng) for _ in range(OTHERS))], rng)
+            view = random_mosaic([view, *(self._view(another(), rng, donor) for _ in range(OTHERS))], rng)
         image = blur(view.image) if rng.random() < options.blur else view.image
         if options.photometric is not None:
             image = random_light(image, options.photometric, rng)
@@ -116,5 +117,8 @@ class Augmentation:
         matrix = random_affine(options.affine, labelled.height, labelled.width, rng)
         view = warp(labelled, matrix, *options.affine.crop)
         if options.paste is not None and donor is not None and rng.random() < options.paste.probability:
-            view = paste(view, donor(), matrix, self._pasted, options.paste.least_area, rng)
+            other = donor()
+            fitted = matrix.copy()
+            fitted[:, :2] *= labelled.height / other.height  # pictures of another size show as much
+            view = paste(view, other, fitted, self._pasted_classes, options.paste.least_area, rng)
         return flip(view) if rng.random() < options.flip else view

@@ -1,8 +1,9 @@
 """Copy-paste: things of another picture, laid over this one (Ghiasi et al. 2021, "Simple Copy-Paste", section 3).
 
 Rare things, bicycles and their riders, are then seen in more pictures than there are with them.  Unlike in the paper,
-what is pasted keeps its height in the picture and the picture's own scale and turn, because a camera on a vehicle sees
-the size of a thing go with its place; it moves to the side alone.
+what is pasted keeps its height in the picture, and is scaled and turned as the picture is, because a camera on a
+vehicle sees the size of a thing go with its place; it moves to the side alone.  What is far may come to lie over what
+is near: the pictures have no depth.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class PasteOptions:
         id_of = {label.name: label.id for label in labels.things}
         for name in self.classes:
             if name not in id_of:
-                raise ValueError(f"paste: {name!r} is no thing of {labels.name!r}, expected of {', '.join(id_of)}")
+                raise ValueError(
+                    f"paste: {name!r} is no thing of {labels.name!r}, expected one of {', '.join(id_of) or 'none'}"
+                )
         return frozenset(id_of[name] for name in self.classes)
 
 
@@ -79,11 +82,11 @@ def paste(
     Parameters
     ----------
     view:
-        What they are laid over.
+        (H, W) what they are laid over.
     donor:
         The other picture, whole.
     matrix:
-        (2, 3) how `view` was cut out of its picture (`random_affine`).
+        (2, 3) from coordinates of the donor to those of the view (`random_affine`), but for the move to the side.
     class_ids:
         Of the things; crowds are left where they are.
     least_area:
@@ -93,29 +96,31 @@ def paste(
 
     Returns
     -------
-    The view itself if the donor has no such thing.  Things beyond the 999th become void.
+    (H, W) the view with them, numbered on from the view's own; those beyond the 999th are void.  The view itself if the
+    donor has no such thing.
     """
     regions = Regions.of(donor.ids)
-    wanted = _pasted(regions.values, donor, class_ids)
-    large = np.flatnonzero(wanted & (regions.areas >= least_area))
+    large = np.flatnonzero(_is_pasted(regions.values, donor, class_ids) & (regions.areas >= least_area))
     if not len(large):
         return view
     x0, y0, x1, y1 = regions.boxes[rng.choice(large)].tolist()
     middle = float(matrix[0] @ (0.5 * (x0 + x1), 0.5 * (y0 + y1), 1.0))
     moved = matrix.copy()
     moved[0, 2] += rng.random() * view.width - middle
-    things = warp(donor, moved, view.height, view.width)
-    covered = _pasted(things.ids, donor, class_ids)
-    old = things.ids[covered]
-    used = int((view.ids % INSTANCE_DIVISOR).max())
-    numbers = np.where(old % INSTANCE_DIVISOR + used <= MAX_INSTANCES, old + used, VOID)
+    warped = warp(donor, moved, view.height, view.width)
+    covered = _is_pasted(warped.ids, donor, class_ids)
+    old, which = np.unique(warped.ids[covered], return_inverse=True)
+    # Crowds that have left the view are still known by their numbers.
+    used = max(id_ % INSTANCE_DIVISOR for id_ in (int((view.ids % INSTANCE_DIVISOR).max()), *view.crowd))
+    numbers = used + 1 + np.arange(len(old))
+    new = np.where(numbers <= MAX_INSTANCES, old // INSTANCE_DIVISOR * INSTANCE_DIVISOR + numbers, VOID)
     image, ids = view.image.copy(), view.ids.copy()
-    image[covered] = things.image[covered]
-    ids[covered] = numbers
+    image[covered] = warped.image[covered]
+    ids[covered] = new[which]
     return LabelledImage(image, ids, view.crowd)
 
 
-def _pasted(ids: NDArray[np.int32], donor: LabelledImage, class_ids: frozenset[int]) -> NDArray[np.bool_]:
+def _is_pasted(ids: NDArray[np.int32], donor: LabelledImage, class_ids: frozenset[int]) -> NDArray[np.bool_]:
     """Which of some ids of a picture are things that are pasted."""
     of_class = np.isin(ids // INSTANCE_DIVISOR, list(class_ids))
     return of_class & (ids % INSTANCE_DIVISOR > 0) & ~np.isin(ids, list(donor.crowd))

@@ -121,8 +121,8 @@ class PanopticData(pl.LightningDataModule):
     overfit:
         Train and validate on so many samples of the training data, without augmentation; 0 for all.
     check:
-        Whether every sample is looked at before the first step; without, balanced sampling and class weights are not
-        to be had.
+        Whether every sample is looked at before the first step; without, balanced sampling, class weights and
+        pasting are not to be had.
     watch:
         Shows how far that is.
 
@@ -203,7 +203,9 @@ class PanopticData(pl.LightningDataModule):
         path = self._folder / SURVEY.format("train")
         found = Survey.load(path, identity_of(self.train, self._loading.labels))
         if found is None:
-            raise ConfigurationError(f"{path}: the samples were not looked at, which balance and class weights need")
+            raise ConfigurationError(
+                f"{path}: the samples were not looked at, which balance, class weights and paste need"
+            )
         return found
 
     def order(self) -> EpochOrder:
@@ -231,7 +233,13 @@ class PanopticData(pl.LightningDataModule):
         return self.order().batches
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of this process."""
+        """Batches of this process.
+
+        Raises
+        ------
+        ConfigurationError
+            See `order`; or if things are to be pasted and no sample has one that is large enough.
+        """
         loading = self._loading
         order = self.order()
         samples = TrainingSet(

@@ -145,7 +145,7 @@ class TrainingSet(Dataset[TrainingSample]):
     minimum_area:
         See `targets_of`.
     donors:
-        The samples from which things are pasted, which all tell them apart; they are not pasted on samples that do not.
+        The samples from which things are pasted, each as often, on any sample that tells things apart as they do.
     """
 
     def __init__(
@@ -188,8 +188,8 @@ class TrainingSet(Dataset[TrainingSample]):
             def donor() -> LabelledImage:
                 return LabelledImage.of(self._mixture[self._donors[int(rng.integers(len(self._donors)))]])
 
-            pasted = donor if self._donors and told_apart else None
-            view = self._augmentation(LabelledImage.of(sample), another, rng, pasted)
+            given = donor if self._donors and told_apart else None
+            view = self._augmentation(LabelledImage.of(sample), another, rng, given)
         targets = targets_of(view.truth(self._labels), self._labels, sample.name, told_apart, self._minimum_area)
         return TrainingSample(view.image, targets)
 

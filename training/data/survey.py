@@ -1,7 +1,7 @@
 """A look at every sample before the first step: its faults, and which classes it holds.
 
 The faults are those of ``panoptic-ros data check``, found by the same code.  What is counted on the way, balanced
-sampling and class weights need.
+sampling, class weights and pasting need.
 """
 
 from __future__ import annotations
@@ -162,12 +162,16 @@ def repeat_factors(classes: Sequence[Mapping[int, int]], threshold: float, least
 
 
 def holding(classes: Sequence[Mapping[int, int]], class_ids: Collection[int], least_area: int) -> list[int]:
-    """The samples that have a segment of one of some classes with so many pixels.
+    """The samples, ascending, that have a segment of one of some classes with so many pixels.
 
     Parameters
     ----------
     classes:
         As of `Survey`.
+    class_ids:
+        Of the network's label set.
+    least_area:
+        In pixels of the data set's own picture.
     """
     return [
         number

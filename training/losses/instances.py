@@ -42,8 +42,8 @@ class InstanceLossOptions:
     dice:
         Weight of the soft Dice loss beside the cross-entropy; 0 for none.
     class_weights:
-        Of an instance by its class, in the order of the label set, not negative; stuff's are never asked for.  Null:
-        all alike.
+        Of an instance by its class, in the order of the label set, not negative nor all 0; stuff's are never asked
+        for.  Null: all alike.
 
     Raises
     ------

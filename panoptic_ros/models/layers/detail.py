@@ -55,6 +55,10 @@ class Detail(nn.Module):
             (B, C, h, w), coarser.
         instance_features:
             (B, I, H / 2, W / 2), or None.
+
+        Returns
+        -------
+        (B, C, H / 2, W / 2), and the features in the shape that they came in.
         """
         coarse = F.interpolate(logits, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         found = self.block(torch.cat((fine, coarse), dim=1))
