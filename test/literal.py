@@ -46,6 +46,21 @@ def paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int, thresho
     return winners
 
 
+def pasted(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> list[np.ndarray]:
+    """Each mask's probability at every pixel, -1 outside its box."""
+    found = []
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        plane = np.full((height, width), -1.0)
+        for y in range(height):
+            for x in range(width):
+                if x0 <= x + 0.5 < x1 and y0 <= y + 0.5 < y1:
+                    v = (y + 0.5 - y0) * mask.shape[0] / (y1 - y0) - 0.5
+                    u = (x + 0.5 - x0) * mask.shape[1] / (x1 - x0) - 0.5
+                    plane[y, x] = sample(mask, v, u)
+        found.append(plane)
+    return found
+
+
 LEVELS = (0.0, 0.3, 0.8, 1.0)
 """Probabilities of masks that are equal where they should be, and whose mixtures are seldom at a threshold of 0.5."""
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from literal import LEVELS, sample, undecided
+from literal import LEVELS, pasted, undecided
 from numpy.typing import NDArray
 
 from panoptic_ros import fusion
@@ -32,23 +32,6 @@ def instances(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32]
         height,
         width,
     )
-
-
-def planes(
-    masks: NDArray[np.float32], boxes: NDArray[np.float32], height: int, width: int
-) -> list[NDArray[np.float64]]:
-    """Each mask's probability at every pixel, -1 outside its box."""
-    found = []
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        plane = np.full((height, width), -1.0)
-        for y in range(height):
-            for x in range(width):
-                if x0 <= x + 0.5 < x1 and y0 <= y + 0.5 < y1:
-                    v = (y + 0.5 - y0) * SIDE / (y1 - y0) - 0.5
-                    u = (x + 0.5 - x0) * SIDE / (x1 - x0) - 0.5
-                    plane[y, x] = sample(mask, v, u)
-        found.append(plane)
-    return found
 
 
 def literal_visible(probabilities: list[NDArray[np.float64]], size: tuple[int, int], most: float) -> NDArray[np.int16]:
@@ -82,7 +65,7 @@ def test_panoptic_fpns_overlaps_are_the_literal_ones(
     found: tuple[NDArray[np.float32], NDArray[np.float32], int, int], most: float
 ) -> None:
     masks, boxes, height, width = found
-    probabilities = planes(masks, boxes, height, width)
+    probabilities = pasted(masks, boxes, height, width)
     if undecided(np.array(probabilities).reshape(-1, height, width)):
         return
     winners = fusion.paste_visible(torch.from_numpy(masks), torch.from_numpy(boxes), height, width, 0.5, most)
@@ -95,7 +78,7 @@ def test_jsis_nets_overlaps_are_the_literal_ones(
     found: tuple[NDArray[np.float32], NDArray[np.float32], int, int],
 ) -> None:
     masks, boxes, height, width = found
-    probabilities = planes(masks, boxes, height, width)
+    probabilities = pasted(masks, boxes, height, width)
     if undecided(np.array(probabilities).reshape(-1, height, width)):
         return
     winners = fusion.paste_by_probability(torch.from_numpy(masks), torch.from_numpy(boxes), height, width, 0.5)

@@ -62,14 +62,20 @@ class DecodeOptions(InstanceDecodeOptions):
     uncovered_things:
         What becomes of pixels whose best semantic class is a thing that no instance covers: ``void`` as in
         Panoptic FPN, or ``stuff``, the most probable stuff class as in JSIS-Net.
+    overlaps:
+        Whose a pixel is that several masks cover: ``objectness``, the most certain object's, or ``probability``, the
+        one's whose mask is the surest there, as in JSIS-Net.
     """
 
     uncovered_things: Literal["void", "stuff"] = "void"
+    overlaps: Literal["objectness", "probability"] = "objectness"
 
     def __post_init__(self) -> None:
         InstanceDecodeOptions.__post_init__(self)
         if self.uncovered_things not in ("void", "stuff"):
             raise ValueError(f"uncovered_things must be 'void' or 'stuff', got {self.uncovered_things!r}")
+        if self.overlaps not in ("objectness", "probability"):
+            raise ValueError(f"overlaps must be 'objectness' or 'probability', got {self.overlaps!r}")
 
 
 def check_shares(options: object, *names: str) -> None:

@@ -36,7 +36,8 @@ Where the thesis is silent, the choice and its reason:
 - A label set without things leaves nothing to detect: the network is then the semantic network of section 3.2 alone, on
   the backbone as far as its last feature map.
 - Beside a semantic head that has learned and a detector that has not, things are a class and not told apart.
-- Overlaps are resolved by objectness as the thesis says; a segment's published score is objectness x class probability.
+- Overlaps are resolved by objectness as the thesis says, or by each pixel's mask probability (`overlaps`); a segment's
+  published score is objectness x class probability.
 """
 
 from __future__ import annotations
@@ -382,7 +383,8 @@ class YoloPanoptic(PanopticModel):
         scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
         offset = found.boxes.new_tensor((box.left, box.top) * 2)
         boxes = (found.boxes - offset) / scale
-        winners = fusion.paste_by_rank(masks, boxes, height, width, options.mask_threshold)
+        paste = fusion.paste_by_rank if options.overlaps == "objectness" else fusion.paste_by_probability
+        winners = paste(masks, boxes, height, width, options.mask_threshold)
         return fusion.merge(
             classes,
             winners,

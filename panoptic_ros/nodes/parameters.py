@@ -158,6 +158,14 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
+    overlaps: str = parameter(
+        "",
+        "Whose a pixel is that several masks cover: the most certain object's, or the one's whose mask is the surest "
+        "there; '' is the model's own.",
+        choices=("objectness", "probability"),
+        live=True,
+        own=True,
+    )
     overlap_threshold: float = parameter(
         -1.0,
         "An instance is dropped when better ones cover more than this share of it; -1 is the model's own.",

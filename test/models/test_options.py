@@ -17,6 +17,7 @@ from panoptic_ros.models.options import DecodeOptions
         ("stuff_area_fraction", float("nan")),
         ("max_detections", 1000),
         ("uncovered_things", "sky"),
+        ("overlaps", "score"),
     ],
 )
 def test_a_value_out_of_range_is_named(name: str, value: object) -> None:

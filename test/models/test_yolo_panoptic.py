@@ -122,6 +122,7 @@ def slow_decode(
     kept.sort(key=lambda candidate: -candidate[2])  # overlaps go to the higher objectness
 
     ids = np.zeros((height, width), dtype=np.int64)
+    surest = np.full((height, width), options.mask_threshold)
     number = 0
     for _, class_index, _, corners in kept:
         low, high = (
@@ -144,8 +145,13 @@ def slow_decode(
         x0, y0, x1, y1 = (
             (clipped - torch.tensor([box.left, box.top] * 2)) / torch.tensor([box.scale_x, box.scale_y] * 2)
         ).tolist()
-        covered = literal.paste(mask[None].numpy(), [(x0, y0, x1, y1)], height, width, options.mask_threshold) == 0
-        ids[covered & (ids == 0)] = labels[things[class_index]].id * 1000 + number
+        (plane,) = literal.pasted(mask[None].numpy(), np.array([(x0, y0, x1, y1)]), height, width)
+        if options.overlaps == "objectness":
+            won = (plane > options.mask_threshold) & (ids == 0)
+        else:
+            won = plane > surest
+            surest = np.maximum(surest, plane)
+        ids[won] = labels[things[class_index]].id * 1000 + number
 
     stride = 96 // outputs["semantic_logits"].shape[2]
     logits = outputs["semantic_logits"][index, :, box.top // stride : (box.top + box.height) // stride]
@@ -217,16 +223,32 @@ def test_decode_reads_logits_of_the_inputs_size(semantic: str) -> None:
 
 
 @torch.inference_mode()
+def test_overlaps_can_be_the_surest_masks(decoder: YoloPanoptic) -> None:
+    check_decode(decoder, 0, "void", overlaps="probability")
+    outputs, boxes = scene(decoder, 0, images=1), [Letterbox.fit(96, 128, 96, 128)]
+    one, other = (
+        decoder.decode(outputs, boxes, DecodeOptions(overlaps=rule))[0].ids  # type: ignore[arg-type]
+        for rule in ("objectness", "probability")
+    )
+    assert (one != other).any()
+
+
+@torch.inference_mode()
 def test_decode_reads_logits_of_stride_2() -> None:
     model = varied("ppm", detail_channels=4)
     assert scene(model, 0, images=1)["semantic_logits"].shape[2:] == (48, 64)
     check_decode(model, 0, "void")
 
 
-def check_decode(decoder: YoloPanoptic, seed: int, uncovered: str) -> None:
+def check_decode(decoder: YoloPanoptic, seed: int, uncovered: str, overlaps: str = "objectness") -> None:
     outputs = scene(decoder, seed, images=2)
     boxes = [Letterbox.fit(72, 128, 96, 128), Letterbox.fit(150, 130, 96, 128)]
-    options = DecodeOptions(score_threshold=0.25, max_detections=12, uncovered_things=uncovered)  # type: ignore[arg-type]
+    options = DecodeOptions(
+        score_threshold=0.25,
+        max_detections=12,
+        uncovered_things=uncovered,  # type: ignore[arg-type]
+        overlaps=overlaps,  # type: ignore[arg-type]
+    )
     values = decoder.decode(outputs, boxes, options, confidence=True)
     for index, (value, box) in enumerate(zip(values, boxes, strict=True)):
         expected = slow_decode(decoder, outputs, index, box, options)
