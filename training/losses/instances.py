@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from panoptic_ros.models.layers.instance_heads import InstanceHead, cell_centres
+from panoptic_training.losses.class_weights import check_class_weights, weight_of_each
 from panoptic_training.losses.counts import shared_count
 
 POINTS = 4
@@ -63,9 +64,7 @@ class InstanceLossOptions:
             raise ValueError(f"max_instances must be positive, got {self.max_instances}")
         if not 0.0 <= self.dice < float("inf"):
             raise ValueError(f"dice must not be negative, got {self.dice}")
-        weights = self.class_weights
-        if weights is not None and not (all(0.0 <= weight < float("inf") for weight in weights) and any(weights)):
-            raise ValueError(f"class_weights must not be negative nor all 0, got {list(weights)}")
+        check_class_weights(self.class_weights)
 
 
 class InstanceLoss(nn.Module):
@@ -86,11 +85,8 @@ class InstanceLoss(nn.Module):
 
     def __init__(self, classes: int, options: InstanceLossOptions) -> None:
         super().__init__()
-        weights = options.class_weights
-        if weights is not None and len(weights) != classes:
-            raise ValueError(f"class_weights: expected one for each of {classes} classes, got {len(weights)}")
         self.options = options
-        self.register_buffer("weights", torch.tensor(weights or [1.0] * classes), persistent=False)
+        self.register_buffer("weights", torch.tensor(weight_of_each(options.class_weights, classes)), persistent=False)
         self.weights: Tensor
 
     def forward(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from panoptic_ros.models.layers.pyramid_pooling import bilinear_weights
+from panoptic_training.losses.class_weights import check_class_weights, weight_of_each
 from panoptic_training.losses.counts import shared_count
 from panoptic_training.targets import IGNORE
 
@@ -59,9 +60,7 @@ class SemanticLossOptions:
     dice_smoothing: float = 1.0
 
     def __post_init__(self) -> None:
-        weights = self.class_weights
-        if weights is not None and not (all(0.0 <= weight < float("inf") for weight in weights) and any(weights)):
-            raise ValueError(f"class_weights must not be negative nor all 0, got {list(weights)}")
+        check_class_weights(self.class_weights)
         if self.step < 1:
             raise ValueError(f"step must be at least 1, got {self.step}")
         if self.hardest is not None and not 0.0 < self.hardest <= 1.0:
@@ -101,12 +100,9 @@ class SemanticLoss(nn.Module):
 
     def __init__(self, classes: int, options: SemanticLossOptions) -> None:
         super().__init__()
-        weights = options.class_weights
-        if weights is not None and len(weights) != classes:
-            raise ValueError(f"class_weights: expected one for each of {classes} classes, got {len(weights)}")
         self.options = options
         # One more for pixels without a label, so that every label finds a weight.
-        table = torch.tensor([*(weights or [1.0] * classes), 0.0])
+        table = torch.tensor([*weight_of_each(options.class_weights, classes), 0.0])
         self.register_buffer("weights", table, persistent=False)
         self.weights: Tensor
 

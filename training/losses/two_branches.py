@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.models.layers.region_system import INSTANCE_PARTS, SEMANTIC_PARTS, RegionSystem
+from panoptic_training.losses.class_weights import weight_of_each
 from panoptic_training.losses.mask_rcnn import MaskRcnnLoss, MaskRcnnLossOptions
 from panoptic_training.losses.semantic import SemanticLoss, SemanticLossOptions
 from panoptic_training.targets import IGNORE, Targets
@@ -127,11 +128,9 @@ def check_weights(options: object) -> None:
 
 def _of_planes(options: SemanticLossOptions, planes: tuple[int, ...], count: int) -> SemanticLossOptions:
     """Options whose class weights are those of planes; a plane of no class has the mean weight of the classes in it."""
-    weights = options.class_weights
-    if weights is None or planes == tuple(range(count)):
+    if options.class_weights is None or planes == tuple(range(count)):
         return options
-    if len(weights) != count:
-        raise ValueError(f"class_weights: expected one for each of {count} classes, got {len(weights)}")
+    weights = weight_of_each(options.class_weights, count)
     others = [weights[index] for index in range(count) if index not in planes]
     of_planes = tuple(weights[plane] if plane < count else sum(others) / len(others) for plane in planes)
     return dataclasses.replace(options, class_weights=of_planes)
