@@ -16,7 +16,12 @@ from panoptic_ros.segmentation import PanopticSegmentation
 
 
 def slow_merge(
-    classes: np.ndarray, winners: np.ndarray, is_thing: list[bool], instance_classes: list[int], minimum: int
+    classes: np.ndarray,
+    winners: np.ndarray,
+    is_thing: list[bool],
+    instance_classes: list[int],
+    minimum: int,
+    unlikely: list[bool],
 ) -> np.ndarray:
     """Thesis section 3.4.1, pixel by pixel; class index c has the id c + 1."""
     ids = np.zeros(classes.shape, dtype=np.int64)
@@ -27,7 +32,7 @@ def slow_merge(
         elif class_index < len(is_thing) and not is_thing[class_index]:
             ids[y, x] = (class_index + 1) * 1000
     for value in np.unique(ids):
-        if value % 1000 == 0 and (ids == value).sum() < minimum:
+        if value % 1000 == 0 and value and (unlikely[value // 1000 - 1] or (ids == value).sum() < minimum):
             ids[ids == value] = 0
     return ids
 
@@ -157,10 +162,11 @@ def test_merge_equals_the_literal_rules(data: st.DataObject) -> None:
     classes = generator.integers(0, len(is_thing) + 1, size=(height, width))  # the last is void
     winners = generator.integers(0, len(instance_classes) + 1, size=(height, width))
     minimum = data.draw(st.integers(0, 12))
+    unlikely = [data.draw(st.booleans()) for _ in is_thing]
 
-    value = merge(classes, winners, is_thing, instance_classes, minimum)
+    value = merge(classes, winners, is_thing, instance_classes, minimum, unlikely=torch.tensor(unlikely))
 
-    expected = slow_merge(classes, winners, is_thing, instance_classes, minimum)
+    expected = slow_merge(classes, winners, is_thing, instance_classes, minimum, unlikely)
     np.testing.assert_array_equal(value.ids, expected)
     assert value.ids.dtype == np.int32
     thing_ids = {index + 1 for index in things}

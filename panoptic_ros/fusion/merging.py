@@ -24,6 +24,7 @@ def merge(
     instance_classes: Tensor,
     instance_scores: Tensor,
     minimum_stuff_area: int,
+    unlikely: Tensor | None = None,
     confidence: Tensor | None = None,
 ) -> PanopticSegmentation:
     """Things over stuff, small stuff removed (thesis section 3.4.1): the panoptic segmentation of one frame.
@@ -43,6 +44,8 @@ def merge(
         (N,) class index and score of each instance, N at most 999.
     minimum_stuff_area:
         Stuff of fewer pixels becomes void.
+    unlikely:
+        (C,) bool, classes of stuff that become void whatever their area; None for none.
     confidence:
         (H, W) float32 in [0, 1], of the semantic class; None if nobody asked for it.
 
@@ -59,9 +62,12 @@ def merge(
     size = count_classes + 1 + count_instances
     areas = torch.zeros(size, dtype=torch.int64, device=device).scatter_add_(0, run_labels, stops - starts)
     numbers = torch.arange(1, count_instances + 1, device=device)
+    void = is_thing | (areas[:count_classes] < minimum_stuff_area)
+    if unlikely is not None:
+        void |= unlikely
     ids = torch.cat(
         (
-            torch.where(is_thing | (areas[:count_classes] < minimum_stuff_area), 0, class_ids * INSTANCE_DIVISOR),
+            torch.where(void, 0, class_ids * INSTANCE_DIVISOR),
             class_ids.new_zeros(1),
             class_ids[instance_classes] * INSTANCE_DIVISOR + numbers,
         )

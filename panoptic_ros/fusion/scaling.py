@@ -45,7 +45,7 @@ def upsample_max(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tenso
 
 
 def _upsampled(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tensor, Tensor]:
-    logits = logits.float()
+    logits = _plane_by_plane(logits.float())
     low, high = (float(bound) for bound in torch.aminmax(logits))  # one pass; not a number if any is none
     if low > -LARGEST and high < LARGEST:
         return _compared(logits, height, width, best)
@@ -61,7 +61,7 @@ def _compared(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tens
         scaled = F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
         maxima, classes = scaled.max(dim=0)
         return classes.to(torch.int16), maxima
-    planes = logits.contiguous().numpy(force=True)  # networks leave their channels last
+    planes = logits.numpy(force=True)
     winners = np.empty((height, width), dtype=np.int16)
     highest = np.empty((height, width) if best else (0, 0), dtype=np.float32)
     plane: Any = np.empty(0, dtype=np.float32)
@@ -86,6 +86,15 @@ def _compared(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tens
             plane = cv2.resize(base, tile.scaled, dst=plane, interpolation=cv2.INTER_LINEAR)
             np.add(plane[tile.inner], lead, out=highest[tile.pixels])
     return torch.from_numpy(winners), torch.from_numpy(highest)
+
+
+def _plane_by_plane(logits: Tensor) -> Tensor:
+    """Logits (C, h, w) as one plane after another in a CPU's memory; networks leave their channels last."""
+    if logits.is_cuda or logits.is_contiguous():
+        return logits
+    cells = np.ascontiguousarray(logits.permute(1, 2, 0).numpy(force=True)).reshape(-1, len(logits))
+    # OpenCV's transposition takes a fifth of the time of torch's and numpy's.
+    return torch.from_numpy(cv2.transpose(cells)).view(logits.shape)
 
 
 class _Tile(NamedTuple):
@@ -194,7 +203,7 @@ def confidence_map(logits: Tensor, best: Tensor) -> Tensor:
         return (scaled - best).exp_().sum(dim=0).reciprocal_()
     plane = np.empty((height, width), dtype=np.float32)
     total = np.zeros_like(plane)
-    for values in logits.numpy(force=True):
+    for values in _plane_by_plane(logits).numpy(force=True):
         cv2.resize(values, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
         cv2.exp(cv2.subtract(plane, best.numpy(), dst=plane), dst=plane)
         cv2.add(total, plane, dst=total)

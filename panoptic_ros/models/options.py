@@ -29,6 +29,9 @@ class InstanceDecodeOptions:
     stuff_area_fraction:
         Classes of stuff that cover less than this share of the frame are too small to be there.  Panoptic FPN's 4096 px
         on 1024x2048 frames is 0.002, and a share means the same at every frame size.
+    stuff_iou_threshold:
+        Stuff of which the semantic probabilities let one expect less intersection over union with the truth becomes
+        void, in [0, 1]; 0 keeps all.  Panoptic quality counts as found what has more than 0.5.
 
     Raises
     ------
@@ -41,9 +44,10 @@ class InstanceDecodeOptions:
     mask_threshold: float = 0.5
     max_detections: int = 100
     stuff_area_fraction: float = 0.002
+    stuff_iou_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        check_shares(self, "score_threshold", "nms_threshold", "stuff_area_fraction")
+        check_shares(self, "score_threshold", "nms_threshold", "stuff_area_fraction", "stuff_iou_threshold")
         if not 0.0 < self.mask_threshold < 1.0:
             raise ValueError(f"mask_threshold must be in (0, 1), got {self.mask_threshold}")
         if not 0 <= self.max_detections <= MAX_INSTANCES:

@@ -72,7 +72,7 @@ from panoptic_ros.models.layers.semantic_heads import (
     SingleFeature,
     initialize_glorot,
 )
-from panoptic_ros.models.layers.semantic_planes import mean_confidence
+from panoptic_ros.models.layers.semantic_planes import SemanticMap, best_planes, inside, void_map
 from panoptic_ros.models.model import PanopticModel, System, WeightFormat
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -375,61 +375,36 @@ class YoloPanoptic(PanopticModel):
     ) -> PanopticSegmentation:
         """The value of one image (section 3.4.1)."""
         height, width = box.frame_height, box.frame_width
-        stride = self.semantic_stride
-        rows = slice(box.top // stride, (box.top + box.height) // stride)
-        columns = slice(box.left // stride, (box.left + box.width) // stride)
-        logits = logits[:, rows, columns].float()
-        classes, scores, certainty = self._segment(logits, height, width, options, confidence)
+        semantic = self._segment(inside(logits, box, self.semantic_stride), box, options, confidence)
         scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
         offset = found.boxes.new_tensor((box.left, box.top) * 2)
         boxes = (found.boxes - offset) / scale
         paste = fusion.paste_by_rank if options.overlaps == "objectness" else fusion.paste_by_probability
         winners = paste(masks, boxes, height, width, options.mask_threshold)
         return fusion.merge(
-            classes,
+            semantic.classes,
             winners,
             class_ids=self.class_ids,
-            class_scores=scores,
+            class_scores=semantic.certainties.confidence,
             is_thing=torch.zeros_like(self.is_thing) if self._semantic_alone else self.is_thing,
             instance_classes=self.thing_classes[found.classes],
             instance_scores=found.scores,
             minimum_stuff_area=math.ceil(options.stuff_area_fraction * height * width),
-            confidence=certainty,
+            unlikely=semantic.certainties.iou < options.stuff_iou_threshold,
+            confidence=semantic.certainty,
         )
 
-    def _segment(
-        self, logits: Tensor, height: int, width: int, options: DecodeOptions, confidence: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The semantic segmentation of one image.
-
-        Returns
-        -------
-        (H, W) int16 class index, the number of classes for void; (C,) mean probability of each class where it wins; and
-        (H, W) probability of each pixel's class, if it is asked for.
-        """
+    def _segment(self, logits: Tensor, box: Letterbox, options: DecodeOptions, confidence: bool) -> SemanticMap:
+        """The semantic segmentation of one image, from the logits of its frame."""
         count = len(self.labels)
         only_stuff = options.uncovered_things == "stuff" and not self._semantic_alone
         only_detector = "semantic_head" in self.untrained and "detector" not in self.untrained
         if only_detector or (only_stuff and not len(self.stuff_classes)):
             # Only a detector was loaded: what an untrained head says is noise, and void is the honest label.
-            void = torch.full((height, width), count, dtype=torch.int16, device=logits.device)
-            certainty = torch.zeros((height, width), device=logits.device) if confidence else None
-            return void, logits.new_zeros(count), certainty
+            return void_map(logits, count, box, confidence)
         if only_stuff:
-            logits = logits[self.stuff_classes]
-        logits = logits.contiguous()
-        certainty = None
-        if confidence:
-            classes, best = fusion.upsample_max(logits, height, width)
-            certainty = fusion.confidence_map(logits, best)
-        else:
-            classes = fusion.upsample_argmax(logits, height, width)
-        scores = mean_confidence(logits)
-        if only_stuff:
-            indices = torch.cat((self.stuff_classes, self.stuff_classes.new_tensor([count])))
-            classes = indices.to(torch.int16)[classes.int()]
-            scores = scores.new_zeros(count).index_copy_(0, self.stuff_classes, scores)
-        return classes, scores, certainty
+            return best_planes(logits[self.stuff_classes], self.stuff_classes, count, box, confidence)
+        return best_planes(logits, None, count, box, confidence)
 
 
 def _nothing_detected(like: Tensor) -> Detections:

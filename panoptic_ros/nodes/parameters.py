@@ -150,6 +150,14 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
+    stuff_iou_threshold: float = parameter(
+        -1.0,
+        "Stuff of which the probabilities let one expect less IoU with the truth becomes void; -1 is the model's own.",
+        low=0.0,
+        high=1.0,
+        live=True,
+        own=True,
+    )
     uncovered_things: str = parameter(
         "",
         "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff; "

@@ -15,6 +15,7 @@ from panoptic_ros.models.options import DecodeOptions
         ("mask_threshold", 0.0),
         ("mask_threshold", 1.0),
         ("stuff_area_fraction", float("nan")),
+        ("stuff_iou_threshold", 1.5),
         ("max_detections", 1000),
         ("uncovered_things", "sky"),
         ("overlaps", "score"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import literal
 import numpy as np
@@ -309,6 +310,28 @@ def test_scores_and_confidence_of_stuff_speak_of_the_same_choice(decoder: YoloPa
     assert value.confidence is not None
     assert abs(road.score - value.confidence[0, 0] / 255) < 0.01
     assert road.score > 0.99
+
+
+@torch.inference_mode()
+def test_stuff_of_which_little_iou_can_be_expected_is_void(decoder: YoloPanoptic) -> None:
+    """Sky is sure above.  Below, road and pole win every other column, and have less in the others."""
+    outputs = scene(decoder, 0, images=1)
+    logits = outputs["semantic_logits"]
+    logits[:] = -30.0
+    road, pole, sky = 0, 5, 10
+    half = logits.shape[2] // 2
+    logits[:, sky, :half] = 0.0
+    for first, shares in ((0, (0.6, 0.4)), (1, (0.4999, 0.5001))):
+        for plane, share in zip((road, pole), shares, strict=True):
+            logits[:, plane, half:, first::2] = math.log(share)
+    found = {}
+    for threshold in (0.0, 0.35, 0.39, 0.41, 0.9):
+        options = DecodeOptions(max_detections=0, stuff_area_fraction=0.0, stuff_iou_threshold=threshold)
+        value = decoder.decode(outputs, [Letterbox.fit(96, 128, 96, 128)], options)[0]
+        found[threshold] = {segment.class_id for segment in value.segments}
+        assert set(np.unique(value.ids // 1000).tolist()) - {0} == found[threshold]
+    # 0.6 / (1 + 0.5) is the road's 0.4, 0.5 / (1 + 0.4) the pole's 0.357
+    assert found == {0.0: {7, 17, 23}, 0.35: {7, 17, 23}, 0.39: {7, 23}, 0.41: {23}, 0.9: {23}}
 
 
 @torch.inference_mode()

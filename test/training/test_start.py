@@ -151,6 +151,67 @@ def test_a_part_of_another_shape_is_named_with_its_shapes(model: YoloPanoptic, t
         load_start(model, StartOptions(str(path), parts=("instance_head",)))
 
 
+WIDENED = ("detector", "fusion", "pooling", "semantic_head", "instance_features", "instance_head", "detail")
+
+
+def narrow_and_wide(tmp_path: Path) -> tuple[YoloPanoptic, YoloPanoptic, Path]:
+    """Networks that differ in the depth of the semantic head and of the detail, and the narrow one's weights."""
+    config = load_model_config(str(tmp_path / "tiny.yaml"))
+    taps = {"taps": (0, 1, 2, 3)}
+    narrow = build_model(
+        replace(config, network=replace(config.network, semantic_channels=3, detail_channels=4, **taps))
+    )
+    wide = build_model(replace(config, network=replace(config.network, semantic_channels=7, detail_channels=9, **taps)))
+    assert isinstance(narrow, YoloPanoptic)
+    assert isinstance(wide, YoloPanoptic)
+    torch.manual_seed(7)
+    for parameter in narrow.parameters():
+        nn.init.normal_(parameter, 0.0, 0.2)
+    narrow.untrained = frozenset()
+    path = tmp_path / "narrow.safetensors"
+    save_weights(narrow, path)
+    return narrow, wide, path
+
+
+def test_a_widened_network_says_what_the_narrow_one_said(model: YoloPanoptic, tmp_path: Path) -> None:
+    narrow, wide, path = narrow_and_wide(tmp_path)
+    load_start(wide, StartOptions(str(path), parts=WIDENED, widen=True))
+    assert not wide.untrained
+    images = torch.rand((2, 3, 64, 96))
+    with torch.inference_mode():
+        expected, found = narrow.eval()(images), wide.eval()(images)
+    for name, output in expected.items():
+        torch.testing.assert_close(found[name], output, rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_added_learns(model: YoloPanoptic, tmp_path: Path) -> None:
+    _, wide, path = narrow_and_wide(tmp_path)
+    load_start(wide, StartOptions(str(path), parts=WIDENED, widen=True))
+    maps = wide.train().maps(torch.rand((2, 3, 64, 96)))
+    maps.semantic_logits.square().sum().backward()
+    last, detail = wide.semantic_head[-1], wide.detail
+    assert isinstance(last, nn.Conv2d)
+    assert detail is not None
+    for weight, before in ((last.weight, 3), (detail.logits.weight, 4)):
+        assert bool((weight[:, before:] == 0.0).all())
+        assert weight.grad is not None
+        assert bool((weight.grad[:, before:].abs().amax(dim=0) > 0.0).all())
+
+
+def test_a_network_is_not_narrowed(model: YoloPanoptic, tmp_path: Path) -> None:
+    narrow, wide, _ = narrow_and_wide(tmp_path)
+    wide.untrained = frozenset()
+    path = tmp_path / "wide.safetensors"
+    save_weights(wide, path)
+    with pytest.raises(WeightsError, match=r"semantic_head\.0\.weight is \(7, .*expected at most \(3, "):
+        load_start(narrow, StartOptions(str(path), parts=WIDENED, widen=True))
+
+
+def test_only_parts_are_widened() -> None:
+    with pytest.raises(ValueError, match="widen is of parts"):
+        StartOptions("x.safetensors", widen=True)
+
+
 def test_parts_are_of_the_same_labels(model: YoloPanoptic, tmp_path: Path) -> None:
     config = load_model_config(str(tmp_path / "tiny.yaml"))
     other = build_model(replace(config, labels="camvid"))

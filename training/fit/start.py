@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from panoptic_ros.configuration import beside
 from panoptic_ros.models.model import PanopticModel, WeightsReport
@@ -33,6 +34,10 @@ class StartOptions:
     parts:
         Of a whole system's: only these parts (``detector``, ``semantic_head`` …) are taken, and the rest stays random;
         so that networks which differ elsewhere can start from one detector.  Empty for all.
+    widen:
+        Of parts: they may have fewer channels than the network's.  Those that the file has come first; the others start
+        at random, and what reads them does not listen to them yet (zeros), so that the network says what the file's
+        said.  That holds where channels are added behind all that a convolution reads.
 
     Raises
     ------
@@ -44,11 +49,14 @@ class StartOptions:
     layers: int | None = None
     classes: int | None = None
     parts: tuple[str, ...] = ()
+    widen: bool = False
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.parts and (self.layers, self.classes) != (None, None):
             raise ValueError("parts are of a whole system's weights, layers and classes of Darknet's: give one of them")
+        if self.widen and not self.parts:
+            raise ValueError("widen is of parts: name those that are taken")
         if self.layers is not None and self.classes is not None:
             raise ValueError("layers and classes cannot both be given")
         for name in ("layers", "classes"):
@@ -83,14 +91,14 @@ def load_start(model: PanopticModel, options: StartOptions) -> WeightsReport | N
         return None
     path = Path(weights_of(options.path, "") or options.path).expanduser()
     if options.parts:
-        _load_parts(model, path, options.parts)
+        _load_parts(model, path, options.parts, options.widen)
         return None
     if (options.layers, options.classes) != (None, None) and path.suffix == WEIGHTS_SUFFIX:
         raise WeightsError(f"{path}: layers and classes are told of Darknet weights, not of a whole system's")
     return load_weights(model, path, options.layers, options.classes)
 
 
-def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...]) -> None:
+def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...], widen: bool) -> None:
     """Take some parts of a whole system's weights; nothing is taken if one of them cannot be."""
     if path.suffix != WEIGHTS_SUFFIX:
         raise WeightsError(f"{path}: parts are taken of a whole system's weights, expected a {WEIGHTS_SUFFIX} file")
@@ -121,14 +129,31 @@ def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...]) -> Non
             where = "missing" if odd[0] in wanted else "unknown"
             raise WeightsError(f"{path}: part {part!r} is of another network: {odd[0]} is {where}")
     for name, tensor in taken.items():
-        if tensor.shape != mine[name].shape:
+        fits = _is_part_of(tensor, mine[name]) if widen else tensor.shape == mine[name].shape
+        if not fits:
             raise WeightsError(
                 f"{path}: part {name.partition('.')[0]!r} is of another network: {name} is {tuple(tensor.shape)}, "
-                f"expected {tuple(mine[name].shape)}"
+                f"expected {'at most ' if widen else ''}{tuple(mine[name].shape)}"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds values that are not finite")
     with torch.no_grad():
         for name, tensor in taken.items():
-            mine[name].copy_(tensor)
+            _put_first(tensor, mine[name])
     model.untrained -= set(parts)
+
+
+def _is_part_of(tensor: Tensor, whole: Tensor) -> bool:
+    """Whether a weight has at most the outputs and inputs of another, and the same kernel."""
+    if tensor.ndim != whole.ndim or tensor.shape[2:] != whole.shape[2:]:
+        return False
+    return all(size <= limit for size, limit in zip(tensor.shape, whole.shape, strict=True))
+
+
+def _put_first(tensor: Tensor, whole: Tensor) -> None:
+    """Copy a weight into the first outputs and inputs of another; these outputs get nothing from further inputs."""
+    outputs = whole[: len(tensor)] if tensor.ndim else whole
+    if tensor.ndim > 1:
+        outputs[:, tensor.shape[1] :] = 0.0
+        outputs = outputs[:, : tensor.shape[1]]
+    outputs.copy_(tensor)
