@@ -58,8 +58,7 @@ class InstanceDecodeOptions:
 class DecodeOptions(InstanceDecodeOptions):
     """The same of systems whose semantic classes have the things among them.
 
-    A score here is objectness x class probability.  Stuff that is too small becomes void; the thesis names no
-    threshold.
+    Stuff that is too small becomes void; the thesis names no threshold.
 
     Attributes
     ----------
@@ -69,17 +68,29 @@ class DecodeOptions(InstanceDecodeOptions):
     overlaps:
         Whose a pixel is that several masks cover: ``objectness``, the most certain object's, or ``probability``, the
         one's whose mask is the surest there, as in JSIS-Net.
+    scores:
+        What a detection's score is: ``boxes``, objectness x class probability, or ``masks``, that times the
+        intersection over union that its mask may be expected to have with the truth if its probabilities are right
+        (the idea of Mask Scoring R-CNN, Huang et al. 2019, without its head).
+    agnostic_nms_threshold:
+        Of two detections of whatever classes whose boxes overlap by more than this IoU the better one stays, in [0, 1]:
+        a thing is not a car and a truck.  1 leaves both.
     """
 
     uncovered_things: Literal["void", "stuff"] = "void"
     overlaps: Literal["objectness", "probability"] = "objectness"
+    scores: Literal["boxes", "masks"] = "boxes"
+    agnostic_nms_threshold: float = 1.0
 
     def __post_init__(self) -> None:
         InstanceDecodeOptions.__post_init__(self)
+        check_shares(self, "agnostic_nms_threshold")
         if self.uncovered_things not in ("void", "stuff"):
             raise ValueError(f"uncovered_things must be 'void' or 'stuff', got {self.uncovered_things!r}")
         if self.overlaps not in ("objectness", "probability"):
             raise ValueError(f"overlaps must be 'objectness' or 'probability', got {self.overlaps!r}")
+        if self.scores not in ("boxes", "masks"):
+            raise ValueError(f"scores must be 'boxes' or 'masks', got {self.scores!r}")
 
 
 def check_shares(options: object, *names: str) -> None:

@@ -37,7 +37,7 @@ Where the thesis is silent, the choice and its reason:
   the backbone as far as its last feature map.
 - Beside a semantic head that has learned and a detector that has not, things are a class and not told apart.
 - Overlaps are resolved by objectness as the thesis says, or by each pixel's mask probability (`overlaps`); a segment's
-  published score is objectness x class probability.
+  published score is objectness x class probability, or that and the IoU that its mask lets one expect (`scores`).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ from panoptic_ros.models.backbones.darknet_format import DarknetFormat
 from panoptic_ros.models.layers.detail import STRIDE as DETAIL_STRIDE
 from panoptic_ros.models.layers.detail import Detail
 from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid, pyramid_maps
-from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead
-from panoptic_ros.models.layers.nms import Detections, select_detections
+from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead, expected_ious
+from panoptic_ros.models.layers.nms import Detections, choose, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
 from panoptic_ros.models.layers.semantic_heads import (
     FeatureFusion,
@@ -310,6 +310,9 @@ class YoloPanoptic(PanopticModel):
         else:
             detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
             masks = self._masks(outputs, detections)
+            if options.scores == "masks" or options.agnostic_nms_threshold < 1.0:
+                pairs = [_chosen(*one, options) for one in zip(detections, masks, strict=True)]
+                detections, masks = [found for found, _ in pairs], [mask for _, mask in pairs]
         return [
             self._merge(logits[index], found, mask, box, options, confidence)
             for index, (found, mask, box) in enumerate(zip(detections, masks, letterboxes, strict=True))
@@ -411,6 +414,14 @@ def _nothing_detected(like: Tensor) -> Detections:
     """No detections, on the device of a tensor."""
     none = torch.zeros(0, device=like.device)
     return Detections(none.reshape(0, 4), none.long(), none, none)
+
+
+def _chosen(found: Detections, masks: Tensor, options: DecodeOptions) -> tuple[Detections, Tensor]:
+    """Of one image, the detections that stay once their masks (N, S, S) are known, and these."""
+    if options.scores == "masks":
+        found = found._replace(scores=found.scores * expected_ious(masks, options.mask_threshold))
+    kept = choose(found, options.score_threshold, options.agnostic_nms_threshold)
+    return Detections(*(values[kept] for values in found)), masks[kept]
 
 
 def _reduced(config: YoloPanopticConfig, channels: int) -> int:

@@ -131,6 +131,14 @@ class Settings(CameraTopics):
         live=True,
         own=True,
     )
+    agnostic_nms_threshold: float = parameter(
+        -1.0,
+        "Of two boxes of any classes with a larger IoU the better one stays; 1 leaves both, -1 is the model's own.",
+        low=0.0,
+        high=1.0,
+        live=True,
+        own=True,
+    )
     mask_threshold: float = parameter(
         -1.0,
         "A pixel belongs to an instance above this probability; -1 is the model's own.",
@@ -163,6 +171,14 @@ class Settings(CameraTopics):
         "What becomes of pixels whose class is a thing that no instance covers: void, or the most probable stuff; "
         "'' is the model's own.",
         choices=("void", "stuff"),
+        live=True,
+        own=True,
+    )
+    scores: str = parameter(
+        "",
+        "Scores of detections: of boxes, objectness times class, or of their masks' certainty, too; "
+        "'' is the model's own.",
+        choices=("boxes", "masks"),
         live=True,
         own=True,
     )

@@ -16,9 +16,11 @@ from panoptic_ros.models.options import DecodeOptions
         ("mask_threshold", 1.0),
         ("stuff_area_fraction", float("nan")),
         ("stuff_iou_threshold", 1.5),
+        ("agnostic_nms_threshold", -0.5),
         ("max_detections", 1000),
         ("uncovered_things", "sky"),
         ("overlaps", "score"),
+        ("scores", "objectness"),
     ],
 )
 def test_a_value_out_of_range_is_named(name: str, value: object) -> None:

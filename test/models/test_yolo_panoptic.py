@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import literal
 import numpy as np
@@ -122,10 +123,8 @@ def slow_decode(
     kept = kept[: options.max_detections]
     kept.sort(key=lambda candidate: -candidate[2])  # overlaps go to the higher objectness
 
-    ids = np.zeros((height, width), dtype=np.int64)
-    surest = np.full((height, width), options.mask_threshold)
-    number = 0
-    for _, class_index, _, corners in kept:
+    seen = []
+    for score, class_index, _, corners in kept:
         low, high = (
             torch.tensor([box.left, box.top] * 2),
             torch.tensor([box.left + box.width, box.top + box.height] * 2),
@@ -133,7 +132,6 @@ def slow_decode(
         clipped = torch.minimum(torch.maximum(corners, low), high)
         if (clipped[2:] - clipped[:2]).min() < 1:
             continue
-        number += 1
         crop = model.instance_head.crop(
             outputs["instance_features"][index],
             outputs["semantic_logits"][index],
@@ -143,6 +141,24 @@ def slow_decode(
             128,
         )
         mask = model.instance_head(crop)[0].sigmoid()
+        seen.append(
+            (score * expected_iou(mask, options) if options.scores == "masks" else score, class_index, clipped, mask)
+        )
+
+    chosen: list[Tensor] = []
+    for score, _, clipped, _ in sorted(seen, key=lambda one: -one[0]):
+        if score > options.score_threshold and all(
+            iou(clipped, other) <= options.agnostic_nms_threshold for other in chosen
+        ):
+            chosen.append(clipped)
+
+    ids = np.zeros((height, width), dtype=np.int64)
+    surest = np.full((height, width), options.mask_threshold)
+    number = 0
+    for _, class_index, clipped, mask in seen:
+        if not any(clipped is one for one in chosen):
+            continue
+        number += 1
         x0, y0, x1, y1 = (
             (clipped - torch.tensor([box.left, box.top] * 2)) / torch.tensor([box.scale_x, box.scale_y] * 2)
         ).tolist()
@@ -166,6 +182,16 @@ def slow_decode(
         if not label.is_thing and region.sum() >= options.stuff_area_fraction * height * width:
             ids[region] = label.id * 1000
     return ids
+
+
+def expected_iou(mask: Tensor, options: DecodeOptions) -> float:
+    inside, cells, outside = 0.0, 0, 0.0
+    for probability in mask.flatten().tolist():
+        if probability > options.mask_threshold:
+            inside, cells = inside + probability, cells + 1
+        else:
+            outside += probability
+    return inside / (cells + outside)
 
 
 def iou(a: Tensor, b: Tensor) -> float:
@@ -241,15 +267,27 @@ def test_decode_reads_logits_of_stride_2() -> None:
     check_decode(model, 0, "void")
 
 
-def check_decode(decoder: YoloPanoptic, seed: int, uncovered: str, overlaps: str = "objectness") -> None:
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_of_masks_and_suppression_across_classes(decoder: YoloPanoptic, seed: int) -> None:
+    check_decode(decoder, seed, "void", scores="masks", score_threshold=0.15)
+    check_decode(decoder, seed, "void", agnostic_nms_threshold=0.2)
+    outputs, boxes = scene(decoder, seed, images=1), [Letterbox.fit(96, 128, 96, 128)]
+    plain = {"score_threshold": 0.15}
+    counts = [
+        len(decoder.decode(outputs, boxes, DecodeOptions(**plain, **more))[0].things)  # type: ignore[arg-type]
+        for more in ({}, {"scores": "masks"}, {"agnostic_nms_threshold": 0.2})
+    ]
+    assert counts[1] < counts[0] > counts[2]
+
+
+def check_decode(
+    decoder: YoloPanoptic, seed: int, uncovered: str, overlaps: str = "objectness", **more: object
+) -> None:
     outputs = scene(decoder, seed, images=2)
     boxes = [Letterbox.fit(72, 128, 96, 128), Letterbox.fit(150, 130, 96, 128)]
-    options = DecodeOptions(
-        score_threshold=0.25,
-        max_detections=12,
-        uncovered_things=uncovered,  # type: ignore[arg-type]
-        overlaps=overlaps,  # type: ignore[arg-type]
-    )
+    given: dict[str, Any] = {"score_threshold": 0.25, "uncovered_things": uncovered, "overlaps": overlaps, **more}
+    options = DecodeOptions(max_detections=12, **given)
     values = decoder.decode(outputs, boxes, options, confidence=True)
     for index, (value, box) in enumerate(zip(values, boxes, strict=True)):
         expected = slow_decode(decoder, outputs, index, box, options)

@@ -95,6 +95,22 @@ class InstanceHead(nn.Module):
         return logits[:, 0]
 
 
+def expected_ious(masks: Tensor, threshold: float) -> Tensor:
+    """(N,) the intersection over union that masks may be expected to have with the truth.
+
+    If their probabilities are right: those of the cells above the threshold, by the number of these cells and the
+    probabilities of the others together.  0 where no cell is above it.
+
+    Parameters
+    ----------
+    masks:
+        (N, S, S) probabilities.
+    """
+    covered = masks > threshold
+    inside = (masks * covered).sum(dim=(1, 2))
+    return inside / (covered.sum(dim=(1, 2)) + masks.sum(dim=(1, 2)) - inside).clamp(min=1e-6)
+
+
 def cell_centres(boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The centres of the cells of a grid of ``side x side`` in each box: (N, side) x of its columns, y of its rows."""
     centres = (torch.arange(side, device=boxes.device) + 0.5) / side

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
 MAX_CANDIDATES = 4096
 """The most boxes that enter the suppression, best first: its time grows with their square, and an untrained network
@@ -83,3 +83,20 @@ def select_detections(
     else:
         kept = torch.zeros(0, dtype=torch.int64, device=boxes.device)
     return Detections(candidates[kept], classes[kept], scores[kept], objectness[found[kept]])
+
+
+def choose(found: Detections, score_threshold: float, nms_threshold: float) -> Tensor:
+    """(K,) int64, in ascending order, which detections are certain enough and not the same thing as a better one.
+
+    Parameters
+    ----------
+    found:
+        Of one image.
+    score_threshold:
+        The score must be above it.
+    nms_threshold:
+        Of two boxes of whatever classes whose intersection over union is above it, the better one stays.
+    """
+    certain = (found.scores > score_threshold).nonzero()[:, 0]
+    kept: Tensor = nms(found.boxes[certain], found.scores[certain], nms_threshold)
+    return certain[kept].sort().values
