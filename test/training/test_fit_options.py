@@ -160,12 +160,25 @@ def test_a_checkpoint_is_exported(tmp_path: Path) -> None:
         assert tensor.dtype == (torch.float16 if tensor.ndim > 1 else theirs[name].dtype), name
         assert torch.equal(tensor, theirs[name].to(tensor.dtype)), name
     assert Pipeline.load(str(half), device="cpu").trained
+    given = ("--size", "192x128", "--decode", "score_threshold=0.7", "--decode", "overlaps=probability")
+    command("export", run / "best.ckpt", "--out", half, *given)
+    config = load_model_config(str(half))
+    assert (config.input_height, config.input_width) == (128, 192)
+    assert (config.decode.score_threshold, config.decode.overlaps) == (0.7, "probability")
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     assert "no.ckpt: no such checkpoint" in said_error("export", tmp_path / "no.ckpt", "--out", out)
     assert "x.pt: weights are written to a .safetensors" in said_error("export", "no.ckpt", "--out", tmp_path / "x.pt")
+    run = fit(tmp_path, "run", epochs=1, pictures=0)
+    for given, said in (
+        ("score_threshold", "--decode score_threshold: expected a name and a value"),
+        ("score_threshold=2", "score_threshold must be in [0, 1], got 2"),
+        ("size=3", "size"),
+    ):
+        assert said in said_error("export", run / "last.ckpt", "--out", out, "--decode", given)
+    assert not out.exists()
 
 
 def test_a_checkpoint_that_does_not_tell_its_model_has_that_of_its_training(tmp_path: Path) -> None:

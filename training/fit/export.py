@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from torch import Tensor
 
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_ros.models import build_model, described_config
+from panoptic_ros.models import build_model, changed_config, described_config
 from panoptic_ros.models.weights import save_weights
 from panoptic_ros.resources import WEIGHTS_SUFFIX
 from panoptic_training.fit.checkpoints import BEST, LAST, SUFFIX, read_checkpoint
@@ -18,7 +21,13 @@ PREFIX = "loss.model."
 """Where the model is in a checkpoint's state: the loss holds it."""
 
 
-def export_checkpoint(checkpoint: Path, path: Path, half: bool = False) -> None:
+def export_checkpoint(
+    checkpoint: Path,
+    path: Path,
+    half: bool = False,
+    size: tuple[int, int] | None = None,
+    decode: Mapping[str, Any] | None = None,
+) -> None:
     """Write a checkpoint's weights as safetensors, with configuration and label set inside.
 
     With averaging they are the averaged ones.
@@ -27,11 +36,16 @@ def export_checkpoint(checkpoint: Path, path: Path, half: bool = False) -> None:
     ----------
     half:
         Whether to halve the file, as `save_weights` does.
+    size:
+        Height and width of the network's input, in place of the training's.
+    decode:
+        Thresholds of the decode in place of the training's.
 
     Raises
     ------
     ConfigurationError
-        If there is no such checkpoint, or it is damaged or of another network.
+        If there is no such checkpoint, or it is damaged or of another network; or if there is no such threshold, or its
+        value is out of range.
     OSError
         If the file cannot be written.
     """
@@ -41,6 +55,9 @@ def export_checkpoint(checkpoint: Path, path: Path, half: bool = False) -> None:
         config = described_config(content["model"], checkpoint)
     else:  # of a version that has kept the training's configuration alone
         config = model_config(training_config(content["training"], checkpoint))
+    config = changed_config(config, {}, decode or {}, str(checkpoint))
+    if size is not None:
+        config = replace(config, input_height=size[0], input_width=size[1])
     model = build_model(config)
     try:
         model.load_state_dict(
