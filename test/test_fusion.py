@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from panoptic_ros import fusion
 from panoptic_ros.fusion import pasting, scaling
@@ -88,7 +89,9 @@ def test_tiles_change_nothing(
     monkeypatch.setattr(scaling, "TILE", tile)
     channels_last = torch.from_numpy(logits)[None].to(memory_format=torch.channels_last)[0]  # as networks give them
     classes, best = fusion.upsample_max(channels_last, *scaled)
-    assert torch.equal(fusion.upsample_argmax(channels_last, *scaled), classes)
+    for layout in (torch.contiguous_format, torch.channels_last):  # and as they lie in the margins of a letterbox
+        whole = F.pad(torch.from_numpy(logits)[None], (2, 1, 3, 2), value=50.0).to(memory_format=layout)[0]
+        assert torch.equal(fusion.upsample_argmax(whole[:, 3:-2, 2:-1], *scaled), classes)
     planes = [cv2.resize(plane, scaled[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits]
     np.testing.assert_allclose(best.numpy(), np.max(planes, axis=0), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(classes.numpy(), np.argmax(planes, axis=0))

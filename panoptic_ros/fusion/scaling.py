@@ -89,9 +89,11 @@ def _compared(logits: Tensor, height: int, width: int, best: bool) -> tuple[Tens
 
 
 def _plane_by_plane(logits: Tensor) -> Tensor:
-    """Logits (C, h, w) as one plane after another in a CPU's memory; networks leave their channels last."""
+    """Logits (C, h, w) as one plane after another in a CPU's memory; torch's networks leave their channels last."""
     if logits.is_cuda or logits.is_contiguous():
         return logits
+    if logits.stride(0) != 1:
+        return logits.contiguous()
     cells = np.ascontiguousarray(logits.permute(1, 2, 0).numpy(force=True)).reshape(-1, len(logits))
     # OpenCV's transposition takes a fifth of the time of torch's and numpy's.
     return torch.from_numpy(cv2.transpose(cells)).view(logits.shape)

@@ -50,7 +50,7 @@ from panoptic_ros.models.backbones.resnet import C4, ResnetName, out_channels, r
 from panoptic_ros.models.layers.mask_rcnn import c4_heads, c4_proposals
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
 from panoptic_ros.models.layers.region_system import RegionSystem, check_positive, class_indices
-from panoptic_ros.models.layers.semantic_planes import SemanticMap, class_certainties, class_map
+from panoptic_ros.models.layers.semantic_planes import SemanticMap, class_map, class_scores
 from panoptic_ros.models.model import System
 from panoptic_ros.models.options import InstanceDecodeOptions
 
@@ -236,7 +236,7 @@ class JsisNet(RegionSystem):
             certainty = fusion.confidence_map(logits, best) if len(logits) else torch.zeros_like(best)
         return SemanticMap(
             class_map(planes, self.stuff_classes, count),
-            class_certainties(logits, self.stuff_classes, count, box),
+            class_scores(logits, self.stuff_classes, count, box),
             certainty,
         )
 

@@ -35,6 +35,9 @@ class PanopticModel(nn.Module, ABC):
         The parts that still have random weights: empty once weights for all of the system are loaded.
     backbone_part:
         The part (a child of the module) that gives all others their features.
+    widening_parts:
+        Parts that a training may start from a narrower network's (`StartOptions.widen`): convolutions and batch norms
+        that read the channels which are added behind all others.
     weight_formats:
         By suffix, the files of other programs that the system takes weights from.
     semantic_classes:
@@ -45,6 +48,7 @@ class PanopticModel(nn.Module, ABC):
     output_names: tuple[str, ...]
     input_multiple: int
     backbone_part: ClassVar[str] = "backbone"
+    widening_parts: ClassVar[frozenset[str]] = frozenset()
     weight_formats: ClassVar[Mapping[str, WeightFormat]] = {}
     semantic_classes: tuple[int, ...] | None = None
 

@@ -74,7 +74,7 @@ class DecodeOptions(InstanceDecodeOptions):
         (the idea of Mask Scoring R-CNN, Huang et al. 2019, without its head).
     agnostic_nms_threshold:
         Of two detections of whatever classes whose boxes overlap by more than this IoU the better one stays, in [0, 1]:
-        a thing is not a car and a truck.  1 leaves both.
+        a thing is not a car and a truck.  1 leaves both; a low value takes riders off their bicycles.
     """
 
     uncovered_things: Literal["void", "stuff"] = "void"

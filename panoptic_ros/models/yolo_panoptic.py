@@ -188,6 +188,7 @@ class YoloPanoptic(PanopticModel):
     """
 
     backbone_part = "detector"
+    widening_parts = frozenset({"semantic_head", "detail"})
     weight_formats: ClassVar[Mapping[str, WeightFormat]] = {".weights": DarknetFormat()}
 
     def __init__(self, labels: LabelSet, config: YoloPanopticConfig) -> None:
@@ -388,12 +389,12 @@ class YoloPanoptic(PanopticModel):
             semantic.classes,
             winners,
             class_ids=self.class_ids,
-            class_scores=semantic.certainties.confidence,
+            class_scores=semantic.scores.confidence,
             is_thing=torch.zeros_like(self.is_thing) if self._semantic_alone else self.is_thing,
             instance_classes=self.thing_classes[found.classes],
             instance_scores=found.scores,
             minimum_stuff_area=math.ceil(options.stuff_area_fraction * height * width),
-            unlikely=semantic.certainties.iou < options.stuff_iou_threshold,
+            unlikely=semantic.scores.iou < options.stuff_iou_threshold,
             confidence=semantic.certainty,
         )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from panoptic_ros.models.layers.nms import MAX_CANDIDATES, Detections, select_detections
+from panoptic_ros.models.layers.nms import MAX_CANDIDATES, Detections, choose, select_detections
 
 
 def iou(a: list[float], b: list[float]) -> float:
@@ -105,3 +105,15 @@ def test_an_untrained_network_does_not_stop_the_frame() -> None:
     expected = by_loop(boxes, objectness, probabilities, float(best.values[999]), 0.45, 100, False)
     assert float(found.scores[0]) == float(best.values[0])
     assert found.classes[: len(expected)].tolist() == [c for _, c in expected]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.7, 1.0])
+def test_things_are_chosen_whatever_their_classes(overlap: float) -> None:
+    boxes, scores, _ = crowd(60, 3)
+    found = Detections(boxes, torch.arange(60) % 3, scores, torch.zeros(60))
+    kept: list[int] = []
+    for index in sorted(range(60), key=lambda one: -float(scores[one])):
+        if scores[index] > 0.4 and all(iou(boxes[index].tolist(), boxes[one].tolist()) <= overlap for one in kept):
+            kept.append(index)
+    assert choose(found, 0.4, overlap).tolist() == sorted(kept)
+    assert choose(Detections(*(values[:0] for values in found)), 0.4, overlap).tolist() == []

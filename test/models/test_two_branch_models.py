@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from region_networks import NETWORKS, small
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models import SYSTEMS, build_model, load_model_config
 from panoptic_ros.models.jsis_net import JsisNetConfig
 from panoptic_ros.models.layers.mask_rcnn import Instances
+from panoptic_ros.models.layers.region_system import RegionSystem
 from panoptic_ros.models.panoptic_fpn import PanopticFpnConfig, PanopticFpnDecode
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -144,6 +145,31 @@ def test_frames_of_any_size_come_out_at_their_own(system: str) -> None:
         check_consistent(value)
         assert len(value.things) <= 7
     np.testing.assert_array_equal(values[1].ids, alone[0].ids)
+
+
+@pytest.mark.parametrize("system", SYSTEM_NAMES)
+def test_stuff_that_is_unlikely_to_match_can_be_left_out(system: str) -> None:
+    """Every class of stuff wins somewhere, the first one surely."""
+    model, options = MODELS[system], SYSTEMS[system].decode
+    logits = 0.1 * torch.randn((len(planes_of(model)), 16, 24), generator=torch.Generator().manual_seed(4))
+    first = next(index for index, label in enumerate(planes_of(model)) if label in CITYSCAPES.stuff)
+    logits[first, :8] += 30.0
+    nothing = Instances(torch.zeros((0, 4)), torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros((0, 2, 2)))
+    box = Letterbox.fit(64, 96, 64, 96)
+    found = {}
+    for threshold in (0.0, 0.3):
+        given = options(stuff_area_fraction=0.0, stuff_iou_threshold=threshold)
+        value = model._value(logits, nothing, box, given, True)
+        check_consistent(value)
+        found[threshold] = {segment.class_id for segment in value.segments}
+    assert len(found[0.0]) == len(CITYSCAPES.stuff)
+    assert found[0.3] == {planes_of(model)[first].id}
+
+
+def planes_of(model: RegionSystem) -> list[Label | None]:
+    """What each plane of the semantic logits stands for."""
+    classes = model.semantic_classes or range(len(CITYSCAPES))
+    return [CITYSCAPES.labels[index] if index < len(CITYSCAPES) else None for index in classes]
 
 
 @pytest.mark.parametrize("system", SYSTEM_NAMES)

@@ -101,8 +101,8 @@ def test_crops_sample_their_box_and_the_plane_of_their_class() -> None:
 
 def slow_decode(
     model: YoloPanoptic, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions
-) -> np.ndarray:
-    """Section 3.4.1 as a person would do it: one detection after the other, full-size masks."""
+) -> tuple[np.ndarray, dict[int, float]]:
+    """Section 3.4.1 as a person would do it: one detection after the other, full-size masks; the scores by instance."""
     labels = model.labels.labels
     things = [number for number, label in enumerate(labels) if label.is_thing]
     height, width = box.frame_height, box.frame_width
@@ -154,11 +154,12 @@ def slow_decode(
 
     ids = np.zeros((height, width), dtype=np.int64)
     surest = np.full((height, width), options.mask_threshold)
-    number = 0
-    for _, class_index, clipped, mask in seen:
+    number, scored = 0, {}
+    for score, class_index, clipped, mask in seen:
         if not any(clipped is one for one in chosen):
             continue
         number += 1
+        scored[number] = score
         x0, y0, x1, y1 = (
             (clipped - torch.tensor([box.left, box.top] * 2)) / torch.tensor([box.scale_x, box.scale_y] * 2)
         ).tolist()
@@ -181,7 +182,7 @@ def slow_decode(
         region = (winner == class_index) & (ids == 0)
         if not label.is_thing and region.sum() >= options.stuff_area_fraction * height * width:
             ids[region] = label.id * 1000
-    return ids
+    return ids, scored
 
 
 def expected_iou(mask: Tensor, options: DecodeOptions) -> float:
@@ -270,15 +271,17 @@ def test_decode_reads_logits_of_stride_2() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_of_masks_and_suppression_across_classes(decoder: YoloPanoptic, seed: int) -> None:
-    check_decode(decoder, seed, "void", scores="masks", score_threshold=0.15)
-    check_decode(decoder, seed, "void", agnostic_nms_threshold=0.2)
+    ways: tuple[dict[str, Any], ...] = (
+        {},
+        {"scores": "masks"},
+        {"agnostic_nms_threshold": 0.2},
+        {"scores": "masks", "agnostic_nms_threshold": 0.2},
+    )
+    for way in ways:
+        check_decode(decoder, seed, "void", score_threshold=0.15, **way)
     outputs, boxes = scene(decoder, seed, images=1), [Letterbox.fit(96, 128, 96, 128)]
-    plain = {"score_threshold": 0.15}
-    counts = [
-        len(decoder.decode(outputs, boxes, DecodeOptions(**plain, **more))[0].things)  # type: ignore[arg-type]
-        for more in ({}, {"scores": "masks"}, {"agnostic_nms_threshold": 0.2})
-    ]
-    assert counts[1] < counts[0] > counts[2]
+    counts = [len(decoder.decode(outputs, boxes, DecodeOptions(score_threshold=0.15, **way))[0].things) for way in ways]
+    assert counts[3] < counts[1] < counts[0] > counts[2]
 
 
 def check_decode(
@@ -290,12 +293,14 @@ def check_decode(
     options = DecodeOptions(max_detections=12, **given)
     values = decoder.decode(outputs, boxes, options, confidence=True)
     for index, (value, box) in enumerate(zip(values, boxes, strict=True)):
-        expected = slow_decode(decoder, outputs, index, box, options)
+        expected, scores = slow_decode(decoder, outputs, index, box, options)
         assert value.ids.shape == (box.frame_height, box.frame_width)
         # Interpolation rounds differently in its last bit, which decides ties on a threshold.
         assert np.mean(value.ids != expected) < 2e-4
         assert {segment.id for segment in value.segments} == set(np.unique(value.ids).tolist()) - {0}
         assert len(value.things) > 3
+        for segment in value.things:
+            assert segment.score == pytest.approx(scores[segment.instance], rel=1e-4)
         assert value.confidence is not None
         assert (value.confidence[value.ids == 0] == 0).all()
         assert_consistent(value)

@@ -175,7 +175,8 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     for given, said in (
         ("score_threshold", "--decode score_threshold: expected a name and a value"),
         ("score_threshold=2", "score_threshold must be in [0, 1], got 2"),
-        ("size=3", "size"),
+        ("size=3", "unknown key 'size'"),
+        ("scores=[", "--decode scores=[: expected a value as in YAML"),
     ):
         assert said in said_error("export", run / "last.ckpt", "--out", out, "--decode", given)
     assert not out.exists()

@@ -156,6 +156,7 @@ WIDENED = ("detector", "fusion", "pooling", "semantic_head", "instance_features"
 
 def narrow_and_wide(tmp_path: Path) -> tuple[YoloPanoptic, YoloPanoptic, Path]:
     """Networks that differ in the depth of the semantic head and of the detail, and the narrow one's weights."""
+    torch.manual_seed(7)
     config = load_model_config(str(tmp_path / "tiny.yaml"))
     taps = {"taps": (0, 1, 2, 3)}
     narrow = build_model(
@@ -164,7 +165,6 @@ def narrow_and_wide(tmp_path: Path) -> tuple[YoloPanoptic, YoloPanoptic, Path]:
     wide = build_model(replace(config, network=replace(config.network, semantic_channels=7, detail_channels=9, **taps)))
     assert isinstance(narrow, YoloPanoptic)
     assert isinstance(wide, YoloPanoptic)
-    torch.manual_seed(7)
     for parameter in narrow.parameters():
         nn.init.normal_(parameter, 0.0, 0.2)
     narrow.untrained = frozenset()
@@ -205,6 +205,17 @@ def test_a_network_is_not_narrowed(model: YoloPanoptic, tmp_path: Path) -> None:
     save_weights(wide, path)
     with pytest.raises(WeightsError, match=r"semantic_head\.0\.weight is \(7, .*expected at most \(3, "):
         load_start(narrow, StartOptions(str(path), parts=WIDENED, widen=True))
+
+
+def test_parts_that_read_a_concatenation_are_not_widened(model: YoloPanoptic, tmp_path: Path) -> None:
+    """The plane of a detection's class comes behind the instance features: it would be taken for one of them."""
+    config = load_model_config(str(tmp_path / "tiny.yaml"))
+    wide = build_model(replace(config, network=replace(config.network, instance_channels=8)))
+    model.untrained = frozenset()
+    path = tmp_path / "narrow.safetensors"
+    save_weights(model, path)
+    with pytest.raises(WeightsError, match=r"part 'instance_head' is of another network: instance_head\.\S+ is \("):
+        load_start(wide, StartOptions(str(path), parts=("instance_head",), widen=True))
 
 
 def test_only_parts_are_widened() -> None:

@@ -50,5 +50,8 @@ def _thresholds(given: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--decode {text}: expected a name and a value, as score_threshold=0.6")
-        found[name] = yaml.safe_load(value)
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--decode {text}: expected a value as in YAML: {error}") from error
     return found

@@ -35,9 +35,9 @@ class StartOptions:
         Of a whole system's: only these parts (``detector``, ``semantic_head`` …) are taken, and the rest stays random;
         so that networks which differ elsewhere can start from one detector.  Empty for all.
     widen:
-        Of parts: they may have fewer channels than the network's.  Those that the file has come first; the others start
-        at random, and what reads them does not listen to them yet (zeros), so that the network says what the file's
-        said.  That holds where channels are added behind all that a convolution reads.
+        Of parts: those that the model can widen (`PanopticModel.widening_parts`) may have fewer channels than the
+        network's.  Those that the file has come first; the others start at random, and what reads them does not listen
+        to them yet (zeros), so that the network says what the file's said.
 
     Raises
     ------
@@ -73,7 +73,8 @@ class StartOptions:
 
 
 def load_start(model: PanopticModel, options: StartOptions) -> WeightsReport | None:
-    """Load what training starts from; ``model.untrained`` names the parts that are random after it, wholly or partly.
+    """Load what training starts from; ``model.untrained`` names the parts that are random after it, wholly or partly,
+    but for those that were widened.
 
     Returns
     -------
@@ -129,11 +130,12 @@ def _load_parts(model: PanopticModel, path: Path, parts: tuple[str, ...], widen:
             where = "missing" if odd[0] in wanted else "unknown"
             raise WeightsError(f"{path}: part {part!r} is of another network: {odd[0]} is {where}")
     for name, tensor in taken.items():
-        fits = _is_part_of(tensor, mine[name]) if widen else tensor.shape == mine[name].shape
-        if not fits:
+        part = name.partition(".")[0]
+        wider = widen and part in model.widening_parts
+        if not (_is_part_of(tensor, mine[name]) if wider else tensor.shape == mine[name].shape):
             raise WeightsError(
-                f"{path}: part {name.partition('.')[0]!r} is of another network: {name} is {tuple(tensor.shape)}, "
-                f"expected {'at most ' if widen else ''}{tuple(mine[name].shape)}"
+                f"{path}: part {part!r} is of another network: {name} is {tuple(tensor.shape)}, "
+                f"expected {'at most ' if wider else ''}{tuple(mine[name].shape)}"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds values that are not finite")

@@ -104,8 +104,11 @@ def expected_ious(masks: Tensor, threshold: float) -> Tensor:
     Parameters
     ----------
     masks:
-        (N, S, S) probabilities.
+        (N, S, S) probabilities; what is no number counts as 0.
+    threshold:
+        Above which a cell is the thing's.
     """
+    masks = masks.float().nan_to_num(0.0)  # half precision cannot count the cells
     covered = masks > threshold
     inside = (masks * covered).sum(dim=(1, 2))
     return inside / (covered.sum(dim=(1, 2)) + masks.sum(dim=(1, 2)) - inside).clamp(min=1e-6)

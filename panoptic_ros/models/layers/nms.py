@@ -14,7 +14,7 @@ would bring every anchor."""
 
 
 class Detections(NamedTuple):
-    """What a detector found in one image, best score first.
+    """What a detector found in one image.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Detections(NamedTuple):
     classes:
         (K,) int64, the detector's class index.
     scores:
-        (K,) objectness x class probability.
+        (K,) objectness x class probability, and what else a decode judges by.
     objectness:
         (K,) objectness.
     """
@@ -44,6 +44,8 @@ def select_detections(
     multi_label: bool = False,
 ) -> Detections:
     """Keep the boxes of one image that are certain enough and not the same object as a better one of their class.
+
+    The best score comes first.
 
     Boxes or scores that are not finite are dropped.
 

@@ -168,12 +168,12 @@ class RegionSystem(PanopticModel):
             semantic.classes,
             winners,
             class_ids=self.class_ids,
-            class_scores=semantic.certainties.confidence,
+            class_scores=semantic.scores.confidence,
             is_thing=self.is_thing,
             instance_classes=self.thing_classes[found.classes],
             instance_scores=found.scores,
             minimum_stuff_area=minimum,
-            unlikely=semantic.certainties.iou < options.stuff_iou_threshold,
+            unlikely=semantic.scores.iou < options.stuff_iou_threshold,
             confidence=semantic.certainty,
         )
 

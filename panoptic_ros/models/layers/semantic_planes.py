@@ -11,11 +11,10 @@ from panoptic_ros import fusion
 from panoptic_ros.letterbox import Letterbox
 
 SCORED_STRIDE = 4
-"""How far apart the cells are, in pixels of the input, of which the scores of stuff are means: those between would
-hardly change them."""
+"""How far apart the cells are, in pixels of the input, that score the classes: a sample of those of finer maps."""
 
 
-class Certainties(NamedTuple):
+class ClassScores(NamedTuple):
     """How sure a semantic head is of classes, over one frame.
 
     Attributes
@@ -25,7 +24,8 @@ class Certainties(NamedTuple):
     iou:
         (C,) the intersection over union that each class's region may be expected to have with the truth if the
         probabilities are right: the class's probability over the cells that it wins, by the number of these cells and
-        its probability over the others together.  0 where it wins none.
+        its probability over the others together.  0 where it wins none.  Where only stuff was asked, the probabilities
+        are those among stuff, and cells of things count as the stuff that they would be.
     """
 
     confidence: Tensor
@@ -39,14 +39,14 @@ class SemanticMap(NamedTuple):
     ----------
     classes:
         (H, W) int16 class index, the number of classes for void.
-    certainties:
+    scores:
         Of each class.
     certainty:
         (H, W) float32 the probability of each pixel's class; None if nobody asked for it.
     """
 
     classes: Tensor
-    certainties: Certainties
+    scores: ClassScores
     certainty: Tensor | None
 
 
@@ -74,7 +74,7 @@ def class_map(planes: Tensor, which: Tensor | None, count: int) -> Tensor:
     return torch.cat((which, which.new_tensor([count]))).to(torch.int16)[planes.int()]
 
 
-def class_certainties(logits: Tensor, which: Tensor | None, count: int, box: Letterbox) -> Certainties:
+def class_scores(logits: Tensor, which: Tensor | None, count: int, box: Letterbox) -> ClassScores:
     """How sure a semantic head is of each class.
 
     Parameters
@@ -87,25 +87,40 @@ def class_certainties(logits: Tensor, which: Tensor | None, count: int, box: Let
         Says the frame's size in the input.
     """
     step = max(1, SCORED_STRIDE * logits.shape[-1] // box.width)
-    found = plane_certainties(logits[:, ::step, ::step])
+    found = plane_scores(_staggered(logits, step))
     if which is None:
         return found
     confidence, iou = logits.new_zeros((2, count + 1)).index_copy_(1, which, torch.stack(found))[:, :count]
-    return Certainties(confidence, iou)
+    return ClassScores(confidence, iou)
 
 
-def plane_certainties(logits: Tensor) -> Certainties:
-    """`Certainties` of each plane of logits (P, h, w); cells that are not finite count for none."""
-    if not len(logits):
-        return Certainties(logits.new_zeros(0), logits.new_zeros(0))
-    probabilities = logits.flatten(1).T.softmax(dim=1)  # cell by cell in memory, as networks leave them
-    best, planes = probabilities.max(dim=1)
-    known = best.isfinite()
-    none = best.new_zeros(len(logits))
-    inside = none.scatter_add(0, planes, best.where(known, 0.0))
-    won = none.scatter_add(0, planes, known.to(best.dtype))
-    everywhere = probabilities.where(known[:, None], 0.0).sum(dim=0)
-    return Certainties(inside / won.clamp(min=1.0), inside / (won + everywhere - inside).clamp(min=1.0))
+def _staggered(logits: Tensor, step: int) -> Tensor:
+    """One cell of every ``step x step`` of a map (P, h, w), so that each row and column has its share: (N, P)."""
+    cells = logits.permute(1, 2, 0)  # cell by cell in memory, as networks leave them
+    if step == 1:
+        return cells.reshape(cells.shape[0] * cells.shape[1], len(logits))
+    height, width = cells.shape[:2]
+    down = torch.arange(-(-height // step), device=logits.device)[:, None]
+    across = torch.arange(-(-width // step), device=logits.device)
+    rows = (step * down + across % step).clamp(max=height - 1)
+    return cells[rows, (step * across + down % step).clamp(max=width - 1)].flatten(0, 1)
+
+
+def plane_scores(cells: Tensor) -> ClassScores:
+    """`ClassScores` of each plane from the logits (N, P) of some cells; those that are not finite count for none."""
+    planes = cells.shape[1]
+    if not planes:
+        return ClassScores(cells.new_zeros(0), cells.new_zeros(0))
+    known = cells.isfinite().all(dim=1, keepdim=True)
+    probabilities = cells.softmax(dim=1).where(known, 0.0)
+    best, winners = probabilities.max(dim=1)
+    none = torch.zeros(planes, dtype=torch.float64, device=cells.device)  # float32 would add up some thousandths less
+    found = none.scatter_add(0, winners, best.double())
+    won = none.scatter_add(0, winners, known[:, 0].double())
+    everywhere = probabilities.sum(dim=0, dtype=torch.float64)
+    confidence = found / won.clamp(min=1.0)
+    iou = found / (won + everywhere - found).clamp(min=1.0)
+    return ClassScores(confidence.to(cells.dtype), iou.to(cells.dtype))
 
 
 def best_planes(logits: Tensor, which: Tensor | None, count: int, box: Letterbox, confidence: bool) -> SemanticMap:
@@ -128,7 +143,7 @@ def best_planes(logits: Tensor, which: Tensor | None, count: int, box: Letterbox
         certainty = fusion.confidence_map(logits, best)
     else:
         planes = fusion.upsample_argmax(logits, box.frame_height, box.frame_width)
-    return SemanticMap(class_map(planes, which, count), class_certainties(logits, which, count, box), certainty)
+    return SemanticMap(class_map(planes, which, count), class_scores(logits, which, count, box), certainty)
 
 
 def void_map(like: Tensor, count: int, box: Letterbox, confidence: bool) -> SemanticMap:
@@ -137,4 +152,4 @@ def void_map(like: Tensor, count: int, box: Letterbox, confidence: bool) -> Sema
     void = torch.full(size, count, dtype=torch.int16, device=like.device)
     certainty = torch.zeros(size, device=like.device) if confidence else None
     none = torch.zeros(count, device=like.device)
-    return SemanticMap(void, Certainties(none, none), certainty)
+    return SemanticMap(void, ClassScores(none, none), certainty)
