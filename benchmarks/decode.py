@@ -1,8 +1,8 @@
 """From a network's outputs to a panoptic segmentation: 1024x2048 frames with 100 instances.
 
-All get logits as torch's networks leave them, channels last.  Ours is measured once more with logits at stride 2, as the
-shipped network has them, whose classes differ at the borders.  Scores of stuff are not part of it.  Three peers get the
-same scene, and the share of pixels on which they agree with us is printed:
+All get logits as torch's networks leave them, channels last.  Ours is measured once more with logits at stride 2, as
+the shipped network has them, whose classes differ at the borders.  Scores of stuff are not part of it.  Three peers get
+the same scene, and the share of pixels on which they agree with us is printed:
 
 - *Full-size masks, loop*: torchvision pastes every mask at full size (`paste_masks_in_image`), and a loop over the
   instances gives each the pixels that are still free, as the combination of Panoptic FPN does.
