@@ -204,6 +204,7 @@ def test_the_last_of_several_swaps_wins(ros: Ros, source: FakeSource) -> None:
     stream.until_more(1)
     for model in ("slow", "broken", "coco"):
         assert ros.set(node, model=model).successful
+        ros.until(lambda: source.loads == 2, "the slow model's loading to begin")
     source.gate.set()
     ros.until(lambda: node.log.find("coco with fake.weights runs on"), "the last model")
     stream.until_more(1)
@@ -218,6 +219,7 @@ def test_a_swap_can_be_taken_back_while_it_loads(ros: Ros, source: FakeSource) -
     stream = Stream(ros)
     stream.until_more(1)
     ros.set(node, model="slow")
+    ros.until(lambda: source.loads == 2, "the slow model's loading to begin")
     ros.set(node, model="fake")
     source.gate.set()
     ros.until(lambda: len(source.loaded) == 2, "the loading that is not wanted any more")
