@@ -118,6 +118,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "setuptools",
+            "tensorrt-cu12-bindings; sys_platform == 'linux' and platform_machine == 'x86_64'",  # names, no libraries
             "torchmetrics",
             "wheel",
         ],
