@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[str, tuple[object, ...]]] = {
     "peers": ("peers", (640, 3)),
     "decode": ("decode", ()),
     "drawing": ("drawing", ()),
+    "region_align": ("region_align", ()),
     "node_cost": ("node_cost", (4.0,)),
     "panoptic_quality": ("panoptic_quality", ()),
     "evaluation": ("evaluation", (200, 2000)),

@@ -21,8 +21,8 @@ time (Mask R-CNN on ResNet-50 with holes), in whose words the paper describes it
 - Crops of 14x14, max-pooled by 2 (`crop_size`), masks of 33x33 (`mask_size`), final suppression at 0.6.  Its mask head
   is the one of that code, with a 1x1 convolution to `mask_channels` before its features are scaled: without it one
   3x3 convolution on 2048 channels a region would be more work than the whole backbone.
-- The suppression of proposals at 0.7, and the 2000 best boxes that enter it, where that code takes all: on a CPU its
-  time grows with their square.
+- The suppression of proposals at 0.7, and the 2000 best boxes that enter it (`candidates`), where that code takes all:
+  on a CPU its time grows with their square.
 - Detections need a score of 0.5 as in the merging of Kirillov et al. 2018 that the paper starts from.
 - Pyramid Pooling with 1, 2, 3 and 6 bins and 512 channels after it, as in its paper (`semantic_channels`).
 - The deconvolution of the hybrid upsampling has a 4x4 kernel and doubles the map (`deconvolution_kernel`,
@@ -79,8 +79,9 @@ class JsisNetConfig:
         Of the proposal network's convolution.
     anchor_sizes:
         In pixels of the input.
-    proposals:
-        The most regions that are looked at.
+    candidates, proposals:
+        How many of the proposal network's boxes enter the suppression, the best, and the most regions that are looked
+        at after it.
     crop_size:
         Side of a region's crop, in cells, even.
     mask_channels, mask_size:
@@ -99,6 +100,7 @@ class JsisNetConfig:
     deconvolution_stride: int = 2
     proposal_channels: int = 512
     anchor_sizes: tuple[int, ...] = (64, 128, 256, 512)
+    candidates: int = 2000
     proposals: int = 300
     crop_size: int = 14
     mask_channels: int = 256
@@ -111,6 +113,8 @@ class JsisNetConfig:
             raise ValueError("anchor_sizes must name at least one size")
         names = ("semantic_channels", "deconvolution_kernel", "deconvolution_stride", "proposal_channels")
         check_positive(self, *names, "anchor_sizes", "proposals", "crop_size", "mask_channels")
+        if self.candidates < self.proposals:
+            raise ValueError(f"candidates must be at least proposals ({self.proposals}), got {self.candidates}")
         if self.mask_size < 2:
             raise ValueError(f"mask_size must be at least 2, got {self.mask_size}")
         if self.crop_size % 2:
@@ -193,7 +197,9 @@ class JsisNet(RegionSystem):
         channels = self.backbone.out_channels
         if self.detects:
             stage = region_stage(network)
-            self.rpn = c4_proposals(channels, config.proposal_channels, config.anchor_sizes, config.proposals)
+            self.rpn = c4_proposals(
+                channels, config.proposal_channels, config.anchor_sizes, config.candidates, config.proposals
+            )
             self.roi_heads = c4_heads(
                 stage,
                 out_channels(stage),

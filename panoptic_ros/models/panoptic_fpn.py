@@ -16,8 +16,7 @@ Where the papers are silent, the choice and its reason:
   authors' later code (Detectron2) takes, as are the scores that instances need (0.5).
 - A class of a region that is sure enough is an instance, as Mask R-CNN has it: one region may be several.
 - Small stuff is a class whose whole area is small.  The papers' 4096 px are of frames of 1024x2048 px; as a share of
-the
-  frame that is 0.002 (`stuff_area_fraction`).
+  the frame that is 0.002 (`stuff_area_fraction`).
 - Masks are scaled into their boxes as all systems' are (`fusion`), without the border of zeros that torchvision adds.
 - Anchors are of the paper's sizes for frames with a shorter side of 800 px or more; networks with a small input have
   smaller ones (`anchor_sizes`).
@@ -63,8 +62,9 @@ class PanopticFpnConfig:
         Of the fully connected layers that read class and box, and of the mask head's convolutions.
     anchor_sizes:
         In pixels of the input, one for each of the five levels.
-    proposals:
-        The most regions that are looked at.
+    candidates, proposals:
+        How many of each level's boxes enter the suppression, the best, and the most regions that are looked at after
+        it; while training twice as many.
 
     Raises
     ------
@@ -78,13 +78,14 @@ class PanopticFpnConfig:
     head_channels: int = 1024
     mask_channels: int = 256
     anchor_sizes: tuple[int, int, int, int, int] = (32, 64, 128, 256, 512)
+    candidates: int = 1000
     proposals: int = 1000
 
     def __post_init__(self) -> None:
         if self.backbone not in get_args(ResnetName):
             raise ValueError(f"backbone must be one of {', '.join(get_args(ResnetName))}, got {self.backbone!r}")
-        names = ("channels", "semantic_channels", "head_channels", "mask_channels", "anchor_sizes", "proposals")
-        check_positive(self, *names)
+        names = ("channels", "semantic_channels", "head_channels", "mask_channels", "anchor_sizes")
+        check_positive(self, *names, "candidates", "proposals")
 
     def self_contained(self) -> PanopticFpnConfig:
         """The same: nothing of it is in files."""
@@ -131,7 +132,7 @@ class PanopticFpn(RegionSystem):
         super().__init__(labels, planes, MAPS, len(config.anchor_sizes))
         self.backbone = pyramid(config.backbone, config.channels)
         if self.detects:
-            self.rpn = fpn_proposals(config.channels, config.anchor_sizes, config.proposals)
+            self.rpn = fpn_proposals(config.channels, config.anchor_sizes, config.candidates, config.proposals)
             self.roi_heads = fpn_heads(config.channels, len(labels.things), config.head_channels, config.mask_channels)
         self.semantic_head = SemanticPyramid(config.channels, config.semantic_channels, len(planes))
 

@@ -10,6 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.models.resnet import ResNet
+from torchvision.ops import MultiScaleRoIAlign
 
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.backbones.resnet import C4, pyramid, region_stage, resnet
@@ -115,10 +116,10 @@ def test_jsis_nets_boxes_are_those_of_torchvisions_faster_rcnn_on_one_map() -> N
         rpn_head=ours.rpn.head,
         rpn_pre_nms_top_n_test=2000,
         rpn_post_nms_top_n_test=30,
-        box_roi_pool=ours.roi_heads.box_roi_pool,
+        box_roi_pool=MultiScaleRoIAlign(["0"], output_size=8, sampling_ratio=2),
         box_head=ours.roi_heads.box_head,
         box_predictor=ours.roi_heads.box_predictor,
-        mask_roi_pool=ours.roi_heads.box_roi_pool,
+        mask_roi_pool=MultiScaleRoIAlign(["0"], output_size=8, sampling_ratio=2),
         mask_head=nn.Sequential(ours.roi_heads.box_head, ours.roi_heads.mask_head),
         mask_predictor=ours.roi_heads.mask_predictor,
         box_score_thresh=0.15,

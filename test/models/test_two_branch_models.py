@@ -233,6 +233,8 @@ def test_each_configuration_of_ours_can_be_built(name: str) -> None:
         ),
         (JsisNetConfig, {"anchor_sizes": []}, "anchor_sizes must name at least one size"),
         (JsisNetConfig, {"crop_size": 7}, "crop_size must be even, got 7"),
+        (JsisNetConfig, {"candidates": 299}, r"candidates must be at least proposals \(300\), got 299"),
+        (PanopticFpnConfig, {"candidates": 0}, "candidates must be positive, got 0"),
         (JsisNetConfig, {"mask_size": 1}, "mask_size must be at least 2, got 1"),
         (JsisNetConfig, {"stride": 4}, "stride: expected one of 8, 16"),
     ],

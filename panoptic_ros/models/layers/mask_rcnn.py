@@ -28,6 +28,8 @@ from torchvision.ops import (
     remove_small_boxes,
 )
 
+from panoptic_ros.models.layers.region_align import SingleMapAlign
+
 RATIOS = (0.5, 1.0, 2.0)
 LEAST_SIDE = 1e-2
 """Boxes of which a side is shorter, in pixels, are dropped, as torchvision does."""
@@ -147,20 +149,27 @@ def proposal_network(
     )
 
 
-def fpn_proposals(channels: int, sizes: Sequence[int], proposals: int) -> RegionProposalNetwork:
-    """The region proposal network of a feature pyramid: one anchor size a level (Lin et al. 2017, section 4.1)."""
+def fpn_proposals(channels: int, sizes: Sequence[int], candidates: int, proposals: int) -> RegionProposalNetwork:
+    """The region proposal network of a feature pyramid: one anchor size a level (Lin et al. 2017, section 4.1).
+
+    Of each level `candidates` boxes enter the suppression; while training both numbers are doubled, as in torchvision.
+    """
     anchors = AnchorGenerator(tuple((size,) for size in sizes), (RATIOS,) * len(sizes))
-    return proposal_network(RPNHead(channels, len(RATIOS)), anchors, (1000, proposals), (2000, 2000))
+    return proposal_network(
+        RPNHead(channels, len(RATIOS)), anchors, (candidates, proposals), (2 * candidates, 2 * proposals)
+    )
 
 
-def c4_proposals(in_channels: int, channels: int, sizes: Sequence[int], proposals: int) -> RegionProposalNetwork:
+def c4_proposals(
+    in_channels: int, channels: int, sizes: Sequence[int], candidates: int, proposals: int
+) -> RegionProposalNetwork:
     """The region proposal network of one map: all anchor sizes there; `channels` is its convolution's depth."""
     anchors = AnchorGenerator((tuple(sizes),), (RATIOS,))
     head = RPNHead(channels, len(RATIOS) * len(sizes))
     head.conv[0] = Conv2dNormActivation(in_channels, channels, kernel_size=3, norm_layer=None)
     nn.init.normal_(head.conv[0][0].weight, std=0.01)
     nn.init.zeros_(head.conv[0][0].bias)
-    return proposal_network(head, anchors, (2000, proposals), (2000, proposals))
+    return proposal_network(head, anchors, (candidates, proposals), (candidates, proposals))
 
 
 def fpn_heads(channels: int, classes: int, width: int, mask_channels: int) -> RegionHeads:
@@ -207,7 +216,7 @@ def c4_heads(
     """
     return SharedRegionHeads(
         **_SETTINGS,
-        box_roi_pool=MultiScaleRoIAlign(["0"], output_size=crop, sampling_ratio=2),
+        box_roi_pool=SingleMapAlign("0", crop),
         box_head=_RegionStage(stage),
         box_predictor=_MeanPredictor(channels, 1 + classes),
         mask_roi_pool=None,
