@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from panoptic_ros.configuration import ConfigurationError
-from panoptic_training.experiments.configuration import Experiment, Ordering, RunOptions, TableOptions, folder_of
+from panoptic_training.experiments.configuration import Experiment, Ordering, RunOptions, TableOptions
 from panoptic_training.experiments.inference import INFERENCE
 from panoptic_training.experiments.report import ordering_lines, plot, table_lines, write_report
 from panoptic_training.experiments.results import Spread, Values, by_mean, collect, compare, save, spread
+from panoptic_training.experiments.trials import folder_of
 from panoptic_training.fit.result import RESULT, TrainingResult
 
 PQ = {"a": {0: 0.50, 1: 0.52, 2: 0.57}, "b": {0: 0.40, 1: 0.53, 2: 0.41}, "c": {0: 0.10, 1: 0.11}, "d": {}}

@@ -29,8 +29,9 @@ from panoptic_ros.models import build_model, load_model_config
 from panoptic_ros.models.weights import load_weights
 from panoptic_training.commands.main import app
 from panoptic_training.data.samples import letterboxed
-from panoptic_training.experiments.configuration import Trial, load_experiment, merged, trials
+from panoptic_training.experiments.configuration import load_experiment
 from panoptic_training.experiments.running import Fitting, run, unfinished
+from panoptic_training.experiments.trials import Trial, merged, trials
 from panoptic_training.fit.configuration import load_training_config, model_config
 from panoptic_training.fit.measures import semantic_segmentation
 from panoptic_training.fit.result import RESULT, TrainingResult

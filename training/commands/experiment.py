@@ -12,7 +12,7 @@ from panoptic_ros.commands.terminal import ERR, INTERRUPTED, OUT, USER_ERROR, sa
 from panoptic_training.commands.fit import Device
 
 if TYPE_CHECKING:
-    from panoptic_training.experiments.configuration import Trial
+    from panoptic_training.experiments.trials import Trial
 
 
 def experiment(
@@ -37,11 +37,12 @@ def experiment(
     The same command goes on with an experiment that was interrupted: finished runs are left out.
     """
     with user_errors(ValueError):
-        from panoptic_training.experiments.configuration import load_experiment, trials
+        from panoptic_training.experiments.configuration import load_experiment
         from panoptic_training.experiments.inference import INFERENCE, measure_inference
         from panoptic_training.experiments.report import write_report
         from panoptic_training.experiments.results import RESULTS, collect, save
         from panoptic_training.experiments.running import Fitting, run, unfinished
+        from panoptic_training.experiments.trials import trials
 
         loaded, path = load_experiment(name)
         runs = loaded.needed_for(tuple(only)) if only else loaded.runs

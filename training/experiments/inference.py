@@ -13,7 +13,8 @@ from panoptic_ros.configuration import ConfigurationError
 from panoptic_ros.files import written_whole
 from panoptic_ros.labels import LabelSet
 from panoptic_training.data.sources import Mixture, Source
-from panoptic_training.experiments.configuration import InferenceOptions, Trial, end_of
+from panoptic_training.experiments.configuration import InferenceOptions
+from panoptic_training.experiments.trials import Trial, end_of
 from panoptic_training.fit.configuration import model_config
 
 INFERENCE = "inference.json"

@@ -12,8 +12,9 @@ import numpy as np
 
 from panoptic_ros.evaluation.recall import SIZES
 from panoptic_ros.files import written_whole
-from panoptic_training.experiments.configuration import Experiment, Ordering, folder_of
+from panoptic_training.experiments.configuration import Experiment, Ordering
 from panoptic_training.experiments.inference import INFERENCE_MEASURES, load_inference
+from panoptic_training.experiments.trials import folder_of
 from panoptic_training.fit.cost import STEP, WAITING
 from panoptic_training.fit.result import RESULT, TrainingResult
 

@@ -20,7 +20,7 @@ import yaml
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping, read_yaml
 from panoptic_ros.files import lock_file, written_whole
-from panoptic_training.experiments.configuration import Trial
+from panoptic_training.experiments.trials import Trial
 from panoptic_training.fit.checkpoints import LAST, SUFFIX, differences
 from panoptic_training.fit.configuration import TrainingConfig
 from panoptic_training.fit.result import RESULT
