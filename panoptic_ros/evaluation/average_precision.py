@@ -13,7 +13,7 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,19 +85,25 @@ class AveragePrecision(InstanceCollector):
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        _pycocotools()
+        require_pycocotools()
         super().__init__(labels)
 
     def result(self) -> AveragePrecisionResult:
         """The precision over all images so far."""
         images = self.images()
         return AveragePrecisionResult(
-            masks=_evaluate(images, self.labels, "segm"), boxes=_evaluate(images, self.labels, "bbox")
+            masks=coco_precision(images, self.labels, "segm"), boxes=coco_precision(images, self.labels, "bbox")
         )
 
 
-def _pycocotools() -> Any:
-    """The module that evaluates, which only those need who ask for it."""
+def require_pycocotools() -> Any:
+    """The module that evaluates, which only those need who ask for it.
+
+    Raises
+    ------
+    EvaluationError
+        If it is not installed.
+    """
     try:
         from pycocotools import cocoeval
     except ImportError as error:
@@ -107,8 +113,10 @@ def _pycocotools() -> Any:
     return cocoeval
 
 
-def _evaluate(images: Sequence[InstanceOverlaps], labels: LabelSet, kind: str) -> CocoPrecision:
-    """The figures of all classes, evaluated one after another: so little has to be in memory at once."""
+def coco_precision(
+    images: Sequence[InstanceOverlaps], labels: LabelSet, kind: Literal["segm", "bbox"]
+) -> CocoPrecision:
+    """The figures of masks or boxes, one class after another: so little has to be in memory at once."""
     evaluated: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
     for class_id in sorted(labels.thing_ids):
         of_class = [found for image in images if (found := _OneClass.of(image, class_id)) is not None]
@@ -147,7 +155,7 @@ def _accumulated(
 
     They are (thresholds, recalls, 1, areas, numbers of instances) and (thresholds, 1, areas, numbers of instances).
     """
-    evaluator = _pycocotools().COCOeval(iouType=kind)
+    evaluator = require_pycocotools().COCOeval(iouType=kind)
     evaluator.params.imgIds = list(range(len(images)))
     evaluator.params.catIds = [class_id]
     # What it would otherwise read from files and encoded masks.
@@ -192,7 +200,9 @@ class _OneClass:
         unions = prediction.areas[best][:, None] + truth.areas[rows] - shared
         # What lies in a crowd is right altogether.
         unions = np.where(truth.crowd[rows], prediction.areas[best][:, None], unions)
-        return cls(_annotations(truth, rows), _annotations(prediction, columns), shared / unions)
+        # A detection without a pixel in a crowd would be 0 of 0.
+        ious = shared / np.maximum(unions, 1)
+        return cls(_annotations(truth, rows), _annotations(prediction, columns), ious)
 
 
 def _annotations(table: InstanceTable, chosen: NDArray[np.intp]) -> list[dict[str, Any]]:

@@ -63,16 +63,24 @@ class InstanceOverlaps:
     @classmethod
     def of(cls, overlaps: Overlaps) -> InstanceOverlaps:
         """The instances among the segments of an image."""
-        rows, columns = _order(overlaps.truth), _order(overlaps.prediction)
-        shared = (overlaps.intersections * overlaps.same_class)[np.ix_(rows, columns)]
+        return cls.between(overlaps.name, overlaps.truth, overlaps.prediction, overlaps.counts)
+
+    @classmethod
+    def between(
+        cls, name: str, truth: SegmentTable, prediction: SegmentTable, counts: NDArray[np.int64]
+    ) -> InstanceOverlaps:
+        """The instances among T true and P predicted segments, which share `counts` (1 + T, 1 + P), void first."""
+        rows, columns = _order(truth), _order(prediction)
+        same = truth.class_ids[:, None] == prediction.class_ids
+        shared = (counts[1:, 1:] * same)[np.ix_(rows, columns)]
         pairs = np.argwhere(shared)
         return cls(
-            name=overlaps.name,
-            truth=_chosen(overlaps.truth, rows),
-            prediction=_chosen(overlaps.prediction, columns),
+            name=name,
+            truth=_chosen(truth, rows),
+            prediction=_chosen(prediction, columns),
             pairs=pairs.astype(np.int32),
             shared=shared[shared > 0].astype(np.int32),
-            on_void=overlaps.prediction_on_void[columns].astype(np.int32),
+            on_void=counts[0, 1:][columns].astype(np.int32),
         )
 
 
@@ -98,8 +106,12 @@ class InstanceCollector:
         EvaluationError
             If it was taken already.
         """
-        self._names.add(overlaps.name)
-        self._images.append(InstanceOverlaps.of(overlaps))
+        self.add(InstanceOverlaps.of(overlaps))
+
+    def add(self, image: InstanceOverlaps) -> None:
+        """The same with the instances alone."""
+        self._names.add(image.name)
+        self._images.append(image)
 
     def merge(self, other: InstanceCollector) -> None:
         """Take over other images.

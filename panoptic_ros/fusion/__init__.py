@@ -11,7 +11,7 @@ Scaling and pasting have a branch for the CPU, through OpenCV and numpy, because
 from __future__ import annotations
 
 from panoptic_ros.fusion.merging import merge
-from panoptic_ros.fusion.pasting import paste_by_probability, paste_by_rank, paste_visible
+from panoptic_ros.fusion.pasting import paste_by_probability, paste_by_rank, paste_each, paste_visible
 from panoptic_ros.fusion.scaling import argmax_of_large, confidence_map, upsample_argmax, upsample_max
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "merge",
     "paste_by_probability",
     "paste_by_rank",
+    "paste_each",
     "paste_visible",
     "upsample_argmax",
     "upsample_max",

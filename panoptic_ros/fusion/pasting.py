@@ -168,6 +168,27 @@ def paste_by_probability(masks: Tensor, boxes: Tensor, height: int, width: int, 
     return _surest_on_cpu(masks, boxes, height, width, threshold)
 
 
+def paste_each(
+    masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float
+) -> list[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """The pixels that each mask covers, whatever the others cover; on the host.
+
+    Parameters
+    ----------
+    masks, boxes, height, width, threshold:
+        See `paste_by_rank`.
+
+    Returns
+    -------
+    Of each mask the rows and columns of its box that lie in the frame, and which of the pixels (h, w) there it covers.
+    """
+    nothing = (slice(0, 0), slice(0, 0)), np.zeros((0, 0), dtype=np.bool_)
+    found = [nothing] * len(masks)
+    for index, place, plane in _pasted(masks, boxes, height, width):
+        found[index] = place, (plane > threshold).numpy(force=True)
+    return found
+
+
 def _surest_on_device(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
     """`paste_by_probability` in torch, on the masks' device."""
     winners = torch.full((height, width), len(masks), dtype=torch.int16, device=masks.device)

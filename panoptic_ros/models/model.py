@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
+from panoptic_ros.models.frame_instances import FrameInstances
 from panoptic_ros.models.options import DecodeOptions
 from panoptic_ros.segmentation import PanopticSegmentation
 
@@ -85,6 +86,22 @@ class PanopticModel(nn.Module, ABC):
         -------
         Of each image (N, 4) x0, y0, x1, y1 in pixels of the network's input; None of a system without such regions, or
         whose regions are not learnt.
+        """
+        return None
+
+    def instances_of(
+        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: Any
+    ) -> list[FrameInstances] | None:
+        """What the instance branch finds by itself in each frame, to measure its average precision.
+
+        Parameters
+        ----------
+        outputs, letterboxes, options:
+            See `decode`; but for the score and the number of instances, which are those that are `measured`.
+
+        Returns
+        -------
+        Of each image; None of a system that finds no instances before it merges them, or whose branch is not learnt.
         """
         return None
 

@@ -6,10 +6,16 @@ add what is theirs, as `DecodeOptions` does; the node's parameters of the same n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from panoptic_ros.segmentation import MAX_INSTANCES
+
+Options = TypeVar("Options", bound="InstanceDecodeOptions")
+
+MEASURED_SCORE, MEASURED_INSTANCES = 0.05, 100
+"""Which instances of a frame average precision is measured with: COCO's number, and the least score of Detectron's and
+torchvision's evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,10 @@ class InstanceDecodeOptions:
             raise ValueError(f"mask_threshold must be in (0, 1), got {self.mask_threshold}")
         if not 0 <= self.max_detections <= MAX_INSTANCES:
             raise ValueError(f"max_detections must be in 0 to {MAX_INSTANCES}, got {self.max_detections}")
+
+    def measured(self: Options) -> Options:
+        """The same, to find all instances that average precision is measured with."""
+        return replace(self, score_threshold=MEASURED_SCORE, max_detections=MEASURED_INSTANCES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from panoptic_ros import fusion
 from panoptic_ros.labels import LabelSet
@@ -56,21 +56,19 @@ from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.darknet import Darknet, YoloDecoder
 from panoptic_ros.models.backbones.darknet_cfg import DarknetConfig, cfg_text
 from panoptic_ros.models.backbones.darknet_format import DarknetFormat
+from panoptic_ros.models.frame_instances import FrameInstances, boxes_in_frame
 from panoptic_ros.models.layers.detail import STRIDE as DETAIL_STRIDE
 from panoptic_ros.models.layers.detail import Detail
 from panoptic_ros.models.layers.folded_pyramid import FoldedPyramid, pyramid_maps
 from panoptic_ros.models.layers.instance_heads import InstanceFeatures, InstanceHead, expected_ious
-from panoptic_ros.models.layers.nms import Detections, choose, select_detections
+from panoptic_ros.models.layers.nms import Detections, choose, nothing_detected, select_detections
 from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
 from panoptic_ros.models.layers.semantic_heads import (
     FeatureFusion,
-    PyramidFusion,
-    PyramidHead,
-    ReducedConcatenation,
-    SegnetDecoder,
     SemanticHead,
-    SingleFeature,
-    initialize_glorot,
+    SemanticNetworkName,
+    default_channels,
+    semantic_network,
 )
 from panoptic_ros.models.layers.semantic_planes import SemanticMap, best_planes, inside, void_map
 from panoptic_ros.models.model import PanopticModel, System, WeightFormat
@@ -115,7 +113,7 @@ class YoloPanopticConfig:
     cfg: str = "darknet53_yolov3"
     features: Literal["before_stride", "after_stride"] = "before_stride"
     taps: tuple[int, ...] | None = None
-    semantic: Literal["ppm", "fpn", "segnet", "segnet_multi"] = "ppm"
+    semantic: SemanticNetworkName = "ppm"
     segnet_stride: Literal[4, 8, 16] | None = None
     instance_head: Literal["deep", "shallow"] = "deep"
     semantic_channels: int | None = None
@@ -209,7 +207,9 @@ class YoloPanoptic(PanopticModel):
         self.input_multiple = self.detector.input_multiple
         depths = [detector_config.out_channels[tap] for tap in taps]
         fine = None if config.detail_channels is None else depths.pop(0)
-        self.fusion, self.pooling, self.semantic_head = _semantic_network(config, depths, len(labels))
+        self.fusion, self.pooling, self.semantic_head = semantic_network(
+            config.semantic, depths, config.tap_strides[0], config.semantic_channels, len(labels)
+        )
         self.pyramid: FoldedPyramid | None = None
         self.semantic_stride = self.fusion.stride // self.semantic_head.upsampling
         instance_channels = None
@@ -217,7 +217,7 @@ class YoloPanoptic(PanopticModel):
             self.yolo = YoloDecoder(detector_config)
             channels = self.fusion.out_channels
             read = self.pooling.out_channels if isinstance(self.pooling, PyramidPooling) else channels
-            instance_channels = config.instance_channels or _reduced(config, channels)
+            instance_channels = config.instance_channels or default_channels(config.semantic, channels)
             upsample = config.instance_upsample or self.fusion.stride // INSTANCE_STRIDE
             self.instance_features = InstanceFeatures(read, instance_channels, upsample)
             self.instance_head = InstanceHead(instance_channels, config.instance_head)
@@ -296,6 +296,25 @@ class YoloPanoptic(PanopticModel):
         }
 
     @torch.inference_mode()
+    def instances_of(
+        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: DecodeOptions
+    ) -> list[FrameInstances] | None:
+        """See `PanopticModel.instances_of`."""
+        if self._semantic_alone:
+            return None
+        detections, masks = self._instances(outputs, letterboxes, options.measured())
+        return [
+            FrameInstances(
+                boxes_in_frame(found.boxes, box),
+                self.thing_classes[found.classes],
+                found.scores,
+                mask,
+                options.mask_threshold,
+            )
+            for found, mask, box in zip(detections, masks, letterboxes, strict=True)
+        ]
+
+    @torch.inference_mode()
     def decode(
         self,
         outputs: dict[str, Tensor],
@@ -306,14 +325,10 @@ class YoloPanoptic(PanopticModel):
         """See `PanopticModel.decode`."""
         logits = outputs["semantic_logits"]
         if self._semantic_alone:
-            detections = [_nothing_detected(logits)] * len(letterboxes)
+            detections = [nothing_detected(logits)] * len(letterboxes)
             masks: Sequence[Tensor] = [logits.new_zeros((0, 1, 1), dtype=torch.float32)] * len(letterboxes)
         else:
-            detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
-            masks = self._masks(outputs, detections)
-            if options.scores == "masks" or options.agnostic_nms_threshold < 1.0:
-                pairs = [_chosen(*one, options) for one in zip(detections, masks, strict=True)]
-                detections, masks = [found for found, _ in pairs], [mask for _, mask in pairs]
+            detections, masks = self._instances(outputs, letterboxes, options)
         return [
             self._merge(logits[index], found, mask, box, options, confidence)
             for index, (found, mask, box) in enumerate(zip(detections, masks, letterboxes, strict=True))
@@ -323,6 +338,17 @@ class YoloPanoptic(PanopticModel):
     def _semantic_alone(self) -> bool:
         """Whether there is no detector, or one that has learned nothing beside a semantic head that has."""
         return not self.detects or ("detector" in self.untrained and "semantic_head" not in self.untrained)
+
+    def _instances(
+        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: DecodeOptions
+    ) -> tuple[list[Detections], Sequence[Tensor]]:
+        """The detections of each image and their masks (N, S, S)."""
+        detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
+        masks = self._masks(outputs, detections)
+        if options.scores == "boxes" and options.agnostic_nms_threshold == 1.0:
+            return detections, masks
+        pairs = [_chosen(*one, options) for one in zip(detections, masks, strict=True)]
+        return [found for found, _ in pairs], [mask for _, mask in pairs]
 
     def _detect(self, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions) -> Detections:
         """The detections of one image, inside its frame, most certain object first (section 3.4.1)."""
@@ -380,11 +406,8 @@ class YoloPanoptic(PanopticModel):
         """The value of one image (section 3.4.1)."""
         height, width = box.frame_height, box.frame_width
         semantic = self._segment(inside(logits, box, self.semantic_stride), box, options, confidence)
-        scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
-        offset = found.boxes.new_tensor((box.left, box.top) * 2)
-        boxes = (found.boxes - offset) / scale
         paste = fusion.paste_by_rank if options.overlaps == "objectness" else fusion.paste_by_probability
-        winners = paste(masks, boxes, height, width, options.mask_threshold)
+        winners = paste(masks, boxes_in_frame(found.boxes, box), height, width, options.mask_threshold)
         return fusion.merge(
             semantic.classes,
             winners,
@@ -411,53 +434,12 @@ class YoloPanoptic(PanopticModel):
         return best_planes(logits, None, count, box, confidence)
 
 
-def _nothing_detected(like: Tensor) -> Detections:
-    """No detections, on the device of a tensor."""
-    none = torch.zeros(0, device=like.device)
-    return Detections(none.reshape(0, 4), none.long(), none, none)
-
-
 def _chosen(found: Detections, masks: Tensor, options: DecodeOptions) -> tuple[Detections, Tensor]:
     """Of one image, the detections that stay once their masks (N, S, S) are known, and these."""
     if options.scores == "masks":
         found = found._replace(scores=found.scores * expected_ious(masks, options.mask_threshold))
     kept = choose(found, options.score_threshold, options.agnostic_nms_threshold)
     return Detections(*(values[kept] for values in found)), masks[kept]
-
-
-def _reduced(config: YoloPanopticConfig, channels: int) -> int:
-    return channels if config.semantic == "fpn" else channels // 4
-
-
-def _semantic_network(
-    config: YoloPanopticConfig, channels: Sequence[int], classes: int
-) -> tuple[
-    FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion,
-    PyramidPooling | nn.Identity,
-    SemanticHead | SegnetDecoder | PyramidHead,
-]:
-    """The fusion, the pooling (PPM only) and the head on feature maps of these depths."""
-    fused: FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion
-    if config.semantic == "ppm":
-        fused = FeatureFusion(channels)
-    elif config.semantic == "fpn":
-        fused = PyramidFusion(channels)
-    elif config.semantic == "segnet":
-        fused = SingleFeature(channels[0], config.tap_strides[0])
-    else:
-        fused = ReducedConcatenation(channels)
-    pooling: PyramidPooling | nn.Identity = nn.Identity()
-    head: SemanticHead | SegnetDecoder | PyramidHead
-    depth = config.semantic_channels or _reduced(config, fused.out_channels)
-    if config.semantic == "ppm":
-        pooling = PyramidPooling(fused.out_channels)
-        head = SemanticHead(pooling.out_channels, depth, classes)
-    elif config.semantic == "fpn":
-        head = PyramidHead(fused.out_channels, depth, classes)
-    else:
-        head = SegnetDecoder(fused.out_channels, depth, classes)
-    initialize_glorot(fused, pooling, head)
-    return fused, pooling, head
 
 
 SYSTEM = System(YoloPanoptic, YoloPanopticConfig)

@@ -12,7 +12,9 @@ from region_networks import NETWORKS, small
 
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
-from panoptic_training.fit.measures import Measures, boxes_in_frame
+from panoptic_ros.models.frame_instances import boxes_in_frame
+from panoptic_ros.models.jsis_net import JsisNetDecode
+from panoptic_training.fit.measures import Measures
 from panoptic_training.fit.merged import MergedNetworks
 
 STUFF = LabelSet("stuff", tuple(label for label in CITYSCAPES.labels if not label.is_thing))
@@ -38,11 +40,15 @@ def test_what_one_of_them_has_learned_is_learned() -> None:
     one.untrained, other.untrained = frozenset({"semantic_head"}), frozenset({"rpn", "roi_heads"})
     merged = MergedNetworks(one, {"semantic_logits": other})
     assert merged.network.untrained == frozenset()
-    assert merged.proposals_of(one(batch(picture(1))[0])) is not None
+    outputs, boxes = one(batch(picture(1))[0]), [Letterbox.fit(96, 128, 96, 128)]
+    assert merged.proposals_of(outputs) is not None
+    assert merged.instances_of(outputs, boxes, JsisNetDecode()) is not None
     one, other = small("jsis_net"), small("jsis_net")
     one.untrained = other.untrained = frozenset({"rpn", "roi_heads"})
     merged = MergedNetworks(one, {"semantic_logits": other})
-    assert merged.proposals_of(one(batch(picture(1))[0])) is None
+    outputs = one(batch(picture(1))[0])
+    assert merged.proposals_of(outputs) is None
+    assert merged.instances_of(outputs, boxes, JsisNetDecode()) is None
 
 
 def test_networks_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ def test_boxes_are_taken_back_to_the_frame() -> None:
             for x0, y0, x1, y1 in frame.tolist()
         ]
     )
-    assert boxes_in_frame(boxes, letterbox) == pytest.approx(frame, abs=1e-3)
+    assert boxes_in_frame(boxes, letterbox).numpy() == pytest.approx(frame, abs=1e-3)
 
 
 def test_validation_measures_proposals_where_there_are_some() -> None:

@@ -121,6 +121,8 @@ def name_of(measure: str) -> str:
         "mask_ap": "mask AP",
         "mask_ap50": "mask AP50",
         "box_ap": "box AP",
+        "detection_ap": "AP before merging",
+        "detection_ap50": "AP50 before merging",
         "proposal_recall": "proposals' recall",
         "proposal_recall_small": "small objects' recall",
         "proposal_recall_medium": "medium objects' recall",

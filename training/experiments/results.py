@@ -24,7 +24,9 @@ COSTS = frozenset({SECONDS, PARAMETERS, STEPS, *INFERENCE_MEASURES})
 """Measures that are not of what was learned."""
 
 QUALITIES = (
-    frozenset({BEST, "semantic_iou", "instance_iou", "mask_ap", "mask_ap50", "box_ap"})
+    frozenset(
+        {BEST, "semantic_iou", "instance_iou", "mask_ap", "mask_ap50", "box_ap", "detection_ap", "detection_ap50"}
+    )
     | {f"{what}{group}" for what in ("pq", "sq", "rq") for group in ("", "_things", "_stuff")}
     | {"proposal_recall", *(f"proposal_recall_{size}" for size in SIZES)}
 )

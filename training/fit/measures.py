@@ -8,11 +8,13 @@ from torch import Tensor, distributed
 
 from panoptic_ros import fusion
 from panoptic_ros.datasets import Truth
+from panoptic_ros.evaluation.detection_precision import DetectionPrecision
 from panoptic_ros.evaluation.metrics import Metrics
 from panoptic_ros.evaluation.overlaps import Overlaps, overlaps
 from panoptic_ros.evaluation.recall import ProposalRecall
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
+from panoptic_ros.models.frame_instances import FrameInstances
 from panoptic_ros.segmentation import INSTANCE_DIVISOR, PanopticSegmentation
 
 
@@ -46,14 +48,6 @@ def instance_ious(pairs: Overlaps) -> list[float]:
     return best
 
 
-def boxes_in_frame(boxes: Tensor, letterbox: Letterbox) -> NDArray[np.float64]:
-    """Boxes (N, 4) x0, y0, x1, y1 in pixels of a network's input, in those of the frame that lies there."""
-    scale = np.array((letterbox.scale_x, letterbox.scale_y) * 2)
-    offset = np.array((letterbox.left, letterbox.top) * 2)
-    found: NDArray[np.float64] = (boxes.double().cpu().numpy() - offset) / scale
-    return found
-
-
 class Measures:
     """Collects predictions of one validation.
 
@@ -68,6 +62,7 @@ class Measures:
         self._panoptic = Metrics(labels, ("panoptic_quality", "average_precision"))
         self._semantic = Metrics(labels, ("semantic_iou",))
         self._recall = ProposalRecall()
+        self._detections = DetectionPrecision(labels)
         self._ious: list[float] = []
 
     def update(
@@ -78,6 +73,7 @@ class Measures:
         truth: Truth,
         has_instances: bool,
         proposals: NDArray[np.float64] | None = None,
+        instances: FrameInstances | None = None,
     ) -> None:
         """Take one frame.
 
@@ -93,6 +89,8 @@ class Measures:
             Whether it tells things apart; if not, only classes are measured.
         proposals:
             (N, 4) x0, y0, x1, y1 in pixels of the frame, the regions that a system looks at; None where it has none.
+        instances:
+            What its instance branch finds by itself; None where it has none.
 
         Raises
         ------
@@ -106,21 +104,31 @@ class Measures:
             self._ious += instance_ious(pairs)
             if proposals is not None:
                 self._recall.update_proposals(pairs, proposals)
+            if instances is not None:
+                height, width = truth.segmentation.ids.shape
+                self._detections.update_detections(
+                    pairs,
+                    self._labels.class_ids[instances.classes.numpy(force=True)],
+                    instances.scores.double().numpy(force=True),
+                    fusion.paste_each(instances.masks, instances.boxes, height, width, instances.mask_threshold),
+                )
 
     def result(self) -> dict[str, float]:
         """Each measure that means something, in [0, 1], over the frames of all processes; every process must call."""
-        parts = [(self._panoptic, self._semantic, self._recall, self._ious)]
+        parts = [(self._panoptic, self._semantic, self._recall, self._detections, self._ious)]
         if distributed.is_available() and distributed.is_initialized():
             gathered = [parts[0]] * distributed.get_world_size()
             distributed.all_gather_object(gathered, parts[0])
             parts = gathered
         empty = Measures(self._labels)
-        panoptic, semantic, recall, ious = empty._panoptic, empty._semantic, empty._recall, empty._ious
+        panoptic, semantic, ious = empty._panoptic, empty._semantic, empty._ious
+        recall, detections = empty._recall, empty._detections
         for part in parts:
             panoptic.merge(part[0])
             semantic.merge(part[1])
             recall.merge(part[2])
-            ious += part[3]
+            detections.merge(part[3])
+            ious += part[4]
         found: dict[str, float | None] = {"instance_iou": float(np.mean(ious)) if ious else None}
         if classes := semantic.result().semantic_iou:
             found["semantic_iou"] = classes.mean_iou
@@ -130,6 +138,9 @@ class Measures:
                 found |= {f"{what}{group}": getattr(mean, what) for what in ("pq", "sq", "rq")} if mean else {}
         if panoptic.images and (precision := result.average_precision):
             found |= {"mask_ap": precision.masks.ap, "mask_ap50": precision.masks.ap50, "box_ap": precision.boxes.ap}
+        if detections.images():
+            alone = detections.result()
+            found |= {"detection_ap": alone.ap, "detection_ap50": alone.ap50}
         recalls = recall.result()
         found["proposal_recall"] = recalls.mean_recall
         found |= {f"proposal_recall_{size}": value for size, value in recalls.by_size}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models import build_model, load_model_config
+from panoptic_ros.models.frame_instances import FrameInstances
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.weights import WeightsError, load_weights
 from panoptic_ros.segmentation import PanopticSegmentation
@@ -68,6 +69,12 @@ class MergedNetworks(PanopticModel):
     def proposals_of(self, outputs: dict[str, Tensor]) -> list[Tensor] | None:
         """See `PanopticModel.proposals_of`."""
         return self.network.proposals_of(outputs)
+
+    def instances_of(
+        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: Any
+    ) -> list[FrameInstances] | None:
+        """See `PanopticModel.instances_of`."""
+        return self.network.instances_of(outputs, letterboxes, options)
 
     def decode(
         self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: Any, confidence: bool = False

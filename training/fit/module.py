@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from panoptic_ros.files import written_whole
 from panoptic_ros.models import ModelConfig, describe
+from panoptic_ros.models.frame_instances import FrameInstances, boxes_in_frame
 from panoptic_ros.models.model import PanopticModel
 from panoptic_training.data.order import STEP
 from panoptic_training.data.samples import Batch
 from panoptic_training.fit.configuration import TrainingConfig
-from panoptic_training.fit.measures import Measures, boxes_in_frame, semantic_segmentation
+from panoptic_training.fit.measures import Measures, semantic_segmentation
 from panoptic_training.fit.optimisation import factor, make_optimizer
 
 SEMANTIC_OUTPUT = "semantic_logits"
@@ -177,8 +178,10 @@ class PanopticTraining(pl.LightningModule):
         if self.model.semantic_classes in (None, tuple(range(len(self.model.labels)))):
             logits = outputs.get(SEMANTIC_OUTPUT, nothing)
         regions = self.model.proposals_of(outputs) or nothing
-        for name, frame, panoptic, plane, boxes in zip(
-            batch.targets.names, batch.frames, segmentations, logits, regions, strict=True
+        alone: Sequence[FrameInstances | None] = [None] * len(batch)
+        alone = self.model.instances_of(outputs, letterboxes, self._model_config.decode) or alone
+        for name, frame, panoptic, plane, boxes, instances in zip(
+            batch.targets.names, batch.frames, segmentations, logits, regions, alone, strict=True
         ):
             if not frame.counted:
                 continue
@@ -186,8 +189,8 @@ class PanopticTraining(pl.LightningModule):
             if plane is not None:
                 stride = images.shape[-1] // plane.shape[-1]
                 semantic = semantic_segmentation(plane, stride, frame.letterbox, self.model.labels)
-            proposals = None if boxes is None else boxes_in_frame(boxes, frame.letterbox)
-            self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances, proposals)
+            proposals = None if boxes is None else boxes_in_frame(boxes.double(), frame.letterbox).numpy(force=True)
+            self._measures.update(name, panoptic, semantic, frame.truth, frame.has_instances, proposals, instances)
         return {SEGMENTATIONS: segmentations}
 
     def on_validation_epoch_end(self) -> None:

@@ -34,6 +34,12 @@ class Detections(NamedTuple):
     objectness: Tensor
 
 
+def nothing_detected(like: Tensor) -> Detections:
+    """No detections, on the device of a tensor."""
+    none = torch.zeros(0, device=like.device)
+    return Detections(none.reshape(0, 4), none.long(), none, none)
+
+
 def select_detections(
     boxes: Tensor,
     objectness: Tensor,

@@ -20,6 +20,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.letterbox import Letterbox
 from panoptic_ros.models.backbones.resnet import Normalize
 from panoptic_ros.models.backbones.torchvision_weights import TorchvisionFormat
+from panoptic_ros.models.frame_instances import FrameInstances, boxes_in_frame
 from panoptic_ros.models.layers.mask_rcnn import Instances, Proposals, RegionHeads, detect, propose
 from panoptic_ros.models.layers.semantic_planes import SemanticMap, best_planes, inside, void_map
 from panoptic_ros.models.model import PanopticModel, WeightFormat
@@ -132,6 +133,24 @@ class RegionSystem(PanopticModel):
         )
 
     @torch.inference_mode()
+    def instances_of(
+        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: InstanceDecodeOptions
+    ) -> list[FrameInstances] | None:
+        """See `PanopticModel.instances_of`."""
+        if not self.detects or self._silent(INSTANCE_PARTS):
+            return None
+        return [
+            FrameInstances(
+                boxes_in_frame(found.boxes, box),
+                self.thing_classes[found.classes],
+                found.scores,
+                found.masks,
+                options.mask_threshold,
+            )
+            for found, box in zip(self.instances(outputs, options.measured()), letterboxes, strict=True)
+        ]
+
+    @torch.inference_mode()
     def decode(
         self,
         outputs: dict[str, Tensor],
@@ -155,10 +174,8 @@ class RegionSystem(PanopticModel):
     ) -> PanopticSegmentation:
         """The value of one image."""
         height, width = box.frame_height, box.frame_width
-        scale = found.boxes.new_tensor((box.scale_x, box.scale_y) * 2)
-        offset = found.boxes.new_tensor((box.left, box.top) * 2)
         minimum = math.ceil(options.stuff_area_fraction * height * width)
-        winners = self.overlay(found.masks, (found.boxes - offset) / scale, height, width, options)
+        winners = self.overlay(found.masks, boxes_in_frame(found.boxes, box), height, width, options)
         if self._silent(SEMANTIC_PARTS):
             semantic = void_map(logits, len(self.labels), box, confidence)
         else:

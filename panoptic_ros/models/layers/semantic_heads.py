@@ -30,10 +30,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from panoptic_ros.models.layers.pyramid_pooling import PyramidPooling
+
+SemanticNetworkName = Literal["ppm", "fpn", "segnet", "segnet_multi"]
+"""What the four are called in a configuration; ``segnet`` reads one map, ``segnet_multi`` three."""
 
 STRIDE = 4
 """Where maps of strides 4, 8 and 16 meet: a quarter of the input's sides ("1/16 the size of the input image")."""
@@ -162,6 +168,54 @@ class PyramidHead(nn.Sequential):
             *_block(in_channels, channels),
             nn.Conv2d(channels, classes, 3, padding=1),
         )
+
+
+def default_channels(name: SemanticNetworkName, fused: int) -> int:
+    """Depth of a head's first convolution on a fused map of a depth: a quarter; that of the FPN is small already."""
+    return fused if name == "fpn" else fused // 4
+
+
+def semantic_network(
+    name: SemanticNetworkName, channels: Sequence[int], stride: int, depth: int | None, classes: int
+) -> tuple[
+    FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion,
+    PyramidPooling | nn.Identity,
+    SemanticHead | SegnetDecoder | PyramidHead,
+]:
+    """The fusion, the pooling (of ``ppm`` only) and the head, their convolutions as section 3.2.1 starts them.
+
+    Parameters
+    ----------
+    channels:
+        Depths of the feature maps, the finest first.
+    stride:
+        Of the one map of ``segnet``; that of the others' is theirs.
+    depth:
+        Of the head's first convolution; None for `default_channels`.
+    classes:
+        Planes of logits.
+    """
+    fused: FeatureFusion | ReducedConcatenation | SingleFeature | PyramidFusion
+    if name == "ppm":
+        fused = FeatureFusion(channels)
+    elif name == "fpn":
+        fused = PyramidFusion(channels)
+    elif name == "segnet":
+        fused = SingleFeature(channels[0], stride)
+    else:
+        fused = ReducedConcatenation(channels)
+    pooling: PyramidPooling | nn.Identity = nn.Identity()
+    head: SemanticHead | SegnetDecoder | PyramidHead
+    depth = depth or default_channels(name, fused.out_channels)
+    if name == "ppm":
+        pooling = PyramidPooling(fused.out_channels)
+        head = SemanticHead(pooling.out_channels, depth, classes)
+    elif name == "fpn":
+        head = PyramidHead(fused.out_channels, depth, classes)
+    else:
+        head = SegnetDecoder(fused.out_channels, depth, classes)
+    initialize_glorot(fused, pooling, head)
+    return fused, pooling, head
 
 
 def initialize_glorot(*parts: nn.Module) -> None:
