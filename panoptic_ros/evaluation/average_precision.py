@@ -1,9 +1,10 @@
 """Average precision of instances by COCO's rules, over masks and over boxes (Lin et al. 2014; pycocotools).
 
-The instances are those of a panoptic segmentation: their masks do not overlap, and each has one class.  pycocotools
-matches and accumulates; the overlaps of masks are those that were counted once for all metrics, so that no mask is
-encoded. IoU thresholds are 0.50 to 0.95, at most 100 instances an image count, crowds are ignored, and classes without
-truth have no figure.  `CityscapesAveragePrecision` is another measure.
+The instances of `AveragePrecision` are those of a panoptic segmentation: their masks do not overlap, and each has one
+class; `DetectionPrecision` takes masks that may overlap.  pycocotools matches and accumulates; the overlaps of masks
+are counted beforehand, once for all metrics, so that no mask is encoded.  IoU thresholds are 0.50 to 0.95, at most 100
+instances an image count, crowds are ignored, and classes without truth have no figure.  `CityscapesAveragePrecision`
+is another measure.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Place = tuple[slice, slice]
 """Rows and columns of a frame."""
 
 
-class DetectionPrecision(InstanceCollector):
+class DetectionPrecision:
     """Collects detections image by image and evaluates their masks.
 
     Raises
@@ -31,7 +31,8 @@ class DetectionPrecision(InstanceCollector):
 
     def __init__(self, labels: LabelSet) -> None:
         require_pycocotools()
-        super().__init__(labels)
+        self.labels = labels
+        self._images = InstanceCollector(labels)
 
     def update_detections(
         self,
@@ -62,7 +63,7 @@ class DetectionPrecision(InstanceCollector):
         row_of[truth.ids] = np.arange(1, len(truth) + 1)
         rows = row_of[overlaps.truth_map.ids]
         counts = np.zeros((1 + len(truth), 1 + len(masks)), dtype=np.int64)
-        boxes = np.zeros((len(masks), 4), dtype=np.int32)
+        boxes = np.zeros((len(masks), 4), dtype=np.int32)  # of the parts: only masks are evaluated
         for column, (place, mask) in enumerate(masks):
             counts[:, 1 + column] = np.bincount(rows[place][mask], minlength=len(counts))
             down, across = place
@@ -76,7 +77,7 @@ class DetectionPrecision(InstanceCollector):
             boxes=boxes,
             scores=scores,
         )
-        self.add(InstanceOverlaps.between(overlaps.name, truth, found, counts))
+        self._images.add(InstanceOverlaps.between(overlaps.name, truth, found, counts))
 
     def _check(
         self, name: str, class_ids: NDArray[np.int32], scores: NDArray[np.float64], masks: Sequence[object]
@@ -88,6 +89,16 @@ class DetectionPrecision(InstanceCollector):
         if strange := sorted(set(class_ids.tolist()) - self.labels.thing_ids):
             raise EvaluationError(f"{name}: class {strange[0]} of a detection is no thing of {self.labels.name!r}")
 
+    def merge(self, other: DetectionPrecision) -> None:
+        """Take over other images.
+
+        Raises
+        ------
+        EvaluationError
+            If an image is in both.
+        """
+        self._images.merge(other._images)
+
     def result(self) -> CocoPrecision:
         """The precision of the masks over all images so far."""
-        return coco_precision(self.images(), self.labels, "segm")
+        return coco_precision(self._images.images(), self.labels, "segm")

@@ -112,9 +112,7 @@ class JsisNetConfig:
         if not self.anchor_sizes:
             raise ValueError("anchor_sizes must name at least one size")
         names = ("semantic_channels", "deconvolution_kernel", "deconvolution_stride", "proposal_channels")
-        check_positive(self, *names, "anchor_sizes", "proposals", "crop_size", "mask_channels")
-        if self.candidates < self.proposals:
-            raise ValueError(f"candidates must be at least proposals ({self.proposals}), got {self.candidates}")
+        check_positive(self, *names, "anchor_sizes", "candidates", "proposals", "crop_size", "mask_channels")
         if self.mask_size < 2:
             raise ValueError(f"mask_size must be at least 2, got {self.mask_size}")
         if self.crop_size % 2:

@@ -101,7 +101,8 @@ class PanopticModel(nn.Module, ABC):
 
         Returns
         -------
-        Of each image; None of a system that finds no instances before it merges them, or whose branch is not learnt.
+        Of each image, a thing once for each class that is certain enough; None of a system that finds no instances
+        before it merges them, or that has not learned to.
         """
         return None
 

@@ -300,9 +300,9 @@ class YoloPanoptic(PanopticModel):
         self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: DecodeOptions
     ) -> list[FrameInstances] | None:
         """See `PanopticModel.instances_of`."""
-        if self._semantic_alone:
+        if self._semantic_alone or self.untrained & {"detector", "instance_head"}:
             return None
-        detections, masks = self._instances(outputs, letterboxes, options.measured())
+        detections, masks = self._instances(outputs, letterboxes, options.measured(), multi_label=True)
         return [
             FrameInstances(
                 boxes_in_frame(found.boxes, box),
@@ -340,17 +340,23 @@ class YoloPanoptic(PanopticModel):
         return not self.detects or ("detector" in self.untrained and "semantic_head" not in self.untrained)
 
     def _instances(
-        self, outputs: dict[str, Tensor], letterboxes: Sequence[Letterbox], options: DecodeOptions
+        self,
+        outputs: dict[str, Tensor],
+        letterboxes: Sequence[Letterbox],
+        options: DecodeOptions,
+        multi_label: bool = False,
     ) -> tuple[list[Detections], Sequence[Tensor]]:
         """The detections of each image and their masks (N, S, S)."""
-        detections = [self._detect(outputs, index, box, options) for index, box in enumerate(letterboxes)]
+        detections = [self._detect(outputs, index, box, options, multi_label) for index, box in enumerate(letterboxes)]
         masks = self._masks(outputs, detections)
         if options.scores == "boxes" and options.agnostic_nms_threshold == 1.0:
             return detections, masks
         pairs = [_chosen(*one, options) for one in zip(detections, masks, strict=True)]
         return [found for found, _ in pairs], [mask for _, mask in pairs]
 
-    def _detect(self, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions) -> Detections:
+    def _detect(
+        self, outputs: dict[str, Tensor], index: int, box: Letterbox, options: DecodeOptions, multi_label: bool
+    ) -> Detections:
         """The detections of one image, inside its frame, most certain object first (section 3.4.1)."""
         found = select_detections(
             outputs["boxes"][index].float(),
@@ -359,6 +365,7 @@ class YoloPanoptic(PanopticModel):
             options.score_threshold,
             options.nms_threshold,
             options.max_detections,
+            multi_label,
         )
         low = found.boxes.new_tensor((box.left, box.top, box.left, box.top))
         high = found.boxes.new_tensor((box.left + box.width, box.top + box.height) * 2)

@@ -23,11 +23,13 @@ def regions(count: int, height: int, width: int, generator: torch.Generator) -> 
     return torch.cat((corners.amin(dim=1), corners.amax(dim=1)), dim=1)
 
 
-def pooled(pool: torch.nn.Module, cells: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+def pooled(
+    pool: torch.nn.Module, cells: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]] | None = None
+) -> tuple[Tensor, Tensor]:
     """The crops, and the map's gradient of their sum weighted by numbers of their own."""
     cells = cells.clone().requires_grad_()
     size = (STRIDE * cells.shape[-2], STRIDE * cells.shape[-1])
-    crops = pool({"map": cells}, boxes, [size] * len(boxes))
+    crops = pool({"map": cells}, boxes, sizes or [size] * len(boxes))
     weights = torch.rand(crops.shape, generator=torch.Generator().manual_seed(5))
     (gradient,) = torch.autograd.grad((crops * weights).sum(), cells)
     return crops.detach(), gradient
@@ -57,6 +59,26 @@ def test_an_image_without_regions_has_no_crops() -> None:
     assert pool({"map": cells}, [some[:0]] * 3, sizes).shape == (0, 4, 4, 4)
 
 
+def test_smaller_images_of_a_batch_lie_in_the_input_of_the_largest() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randn((2, 4, 6, 8), generator=generator)
+    boxes = [regions(5, 6, 8, generator), regions(4, 6, 8, generator)]
+    sizes = [(40, 50), (6 * STRIDE, 8 * STRIDE)]  # by the first alone the map would be of stride 8
+    found = pooled(SingleMapAlign("map", 4), cells, boxes, sizes)
+    expected = pooled(MultiScaleRoIAlign(["map"], 4, sampling_ratio=2), cells, boxes, sizes)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_many_regions_are_cropped_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    cells, boxes = torch.randn((1, 4, 6, 8), generator=generator), [regions(9, 6, 8, generator)]
+    at_once = pooled(SingleMapAlign("map", 4), cells, boxes)
+    monkeypatch.setattr(region_align, "BAND_VALUES", 2 * 4 * 4 * 8)
+    for one, other in zip(pooled(SingleMapAlign("map", 4), cells, boxes), at_once, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_mixed_precision_rounds_no_weight() -> None:
     generator = torch.Generator().manual_seed(0)
     cells, boxes = torch.randn((1, 4, 6, 8), generator=generator), [regions(5, 6, 8, generator)]
@@ -65,6 +87,18 @@ def test_mixed_precision_rounds_no_weight() -> None:
         mixed, _ = pooled(SingleMapAlign("map", 4), cells, boxes)
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, plain)
+
+
+@pytest.mark.parametrize("cells_of_products", [1024, 0])
+def test_crops_of_a_half_precision_map_are_rounded_once(
+    cells_of_products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region_align, "PRODUCT_CELLS", cells_of_products)
+    generator = torch.Generator().manual_seed(0)
+    cells, boxes = torch.randn((1, 4, 6, 8), generator=generator).bfloat16(), [regions(5, 6, 8, generator)]
+    half, _ = pooled(SingleMapAlign("map", 4), cells, boxes)
+    full, _ = pooled(SingleMapAlign("map", 4), cells.float(), boxes)
+    assert torch.equal(half, full.bfloat16())
 
 
 def test_a_large_map_is_read_by_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:

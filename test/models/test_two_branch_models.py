@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal import LEVELS, sample, undecided, upsample
 from numpy.typing import NDArray
-from region_networks import NETWORKS, small
+from region_networks import CONFIGS, NETWORKS, small
 
 from panoptic_ros.configuration import ConfigurationError, from_mapping
 from panoptic_ros.labels import Label, LabelSet
@@ -233,7 +234,7 @@ def test_each_configuration_of_ours_can_be_built(name: str) -> None:
         ),
         (JsisNetConfig, {"anchor_sizes": []}, "anchor_sizes must name at least one size"),
         (JsisNetConfig, {"crop_size": 7}, "crop_size must be even, got 7"),
-        (JsisNetConfig, {"candidates": 299}, r"candidates must be at least proposals \(300\), got 299"),
+        (JsisNetConfig, {"candidates": 0}, "candidates must be positive, got 0"),
         (PanopticFpnConfig, {"candidates": 0}, "candidates must be positive, got 0"),
         (JsisNetConfig, {"mask_size": 1}, "mask_size must be at least 2, got 1"),
         (JsisNetConfig, {"stride": 4}, "stride: expected one of 8, 16"),
@@ -242,3 +243,12 @@ def test_each_configuration_of_ours_can_be_built(name: str) -> None:
 def test_settings_that_cannot_be_are_named(kind: type, content: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigurationError, match=f"here: {said}"):
         from_mapping(kind, content, "here")
+
+
+@pytest.mark.parametrize(("system", "while_training"), [("panoptic_fpn", 2), ("jsis_net", 1)])
+def test_candidates_and_proposals_are_what_the_settings_say(system: str, while_training: int) -> None:
+    """Before and after the suppression; a pyramid's are twice as many while it learns."""
+    network = NETWORKS[system](CITYSCAPES, replace(CONFIGS[system], candidates=50, proposals=30))
+    for mode, times in ((False, 1), (True, while_training)):
+        rpn = network.train(mode).rpn
+        assert (rpn.pre_nms_top_n(), rpn.post_nms_top_n()) == (50 * times, 30 * times)

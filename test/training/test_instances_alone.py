@@ -20,6 +20,7 @@ from panoptic_ros.models.jsis_net import JsisNetDecode
 from panoptic_ros.models.model import PanopticModel
 from panoptic_ros.models.options import DecodeOptions, InstanceDecodeOptions
 from panoptic_ros.models.panoptic_fpn import PanopticFpnDecode
+from panoptic_ros.models.yolo_panoptic import YoloPanoptic
 from panoptic_training.fit.measures import Measures
 
 BOX = Letterbox.fit(150, 190, 96, 128)  # margins on both sides
@@ -32,22 +33,17 @@ def visible(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: fl
 
 
 SYSTEMS: dict[str, tuple[InstanceDecodeOptions, Paste]] = {
-    "yolo_panoptic": (DecodeOptions(score_threshold=0.5), fusion.paste_by_rank),
     "jsis_net": (JsisNetDecode(score_threshold=0.5), fusion.paste_by_probability),
     "panoptic_fpn": (PanopticFpnDecode(score_threshold=0.5), visible),
 }
 
 
-def network(system: str, folder: Path) -> PanopticModel:
-    return (tiny(folder) if system == "yolo_panoptic" else small(system)).eval()
-
-
 @pytest.mark.parametrize("system", sorted(SYSTEMS))
 @torch.inference_mode()
-def test_what_is_found_makes_the_things_of_a_frame(system: str, tmp_path: Path) -> None:
+def test_what_is_found_makes_the_things_of_a_frame(system: str) -> None:
     """Pasted as the system pastes, with the same thresholds, it covers the pixels that the decode calls things."""
     options, paste = SYSTEMS[system]
-    model = network(system, tmp_path)
+    model = small(system).eval()
     outputs = model(batch(picture(1))[0])
     found = model.instances_of(outputs, [BOX], options)
     assert found is not None
@@ -64,12 +60,35 @@ def test_what_is_found_makes_the_things_of_a_frame(system: str, tmp_path: Path) 
 
 
 @torch.inference_mode()
+def test_a_detector_finds_a_thing_once_for_each_class(tmp_path: Path) -> None:
+    """As average precision wants it: the best of each class, by objectness times its probability, whatever is asked."""
+    model = tiny(tmp_path).eval()
+    outputs = model(batch(picture(1))[0])
+    found = model.instances_of(outputs, [BOX], DecodeOptions(score_threshold=0.9))
+    assert found is not None
+    (alone,) = found
+    assert 5 <= len(alone.boxes.unique(dim=0)) < len(alone.boxes) <= 100
+    assert 0.05 < float(alone.scores.min()) < 0.9
+    scores = outputs["objectness"][0, :, None] * outputs["class_probabilities"][0]
+    for index in alone.classes.unique().tolist():
+        plane = scores[:, model.thing_classes.tolist().index(index)]
+        mine = alone.scores[alone.classes == index]
+        assert torch.isin(mine, plane).all()
+    assert float(alone.scores.max()) == float(scores.max())
+
+
+@torch.inference_mode()
 def test_a_branch_that_has_learned_nothing_finds_nothing(tmp_path: Path) -> None:
     images = batch(picture(1))[0]
-    for system, parts in (("yolo_panoptic", {"detector"}), ("jsis_net", {"rpn", "roi_heads"})):
-        model = network(system, tmp_path)
-        model.untrained = frozenset(parts)
-        assert model.instances_of(model(images), [BOX], SYSTEMS[system][0]) is None
+    untrained: list[tuple[PanopticModel, set[str]]] = [
+        (tiny(tmp_path), {"detector"}),
+        (tiny(tmp_path), {"instance_head"}),
+        (small("jsis_net"), {"rpn", "roi_heads"}),
+    ]
+    for model, parts in untrained:
+        model.eval().untrained = frozenset(parts)
+        options = DecodeOptions() if isinstance(model, YoloPanoptic) else JsisNetDecode()
+        assert model.instances_of(model(images), [BOX], options) is None
 
 
 def test_validation_measures_what_the_branch_finds() -> None:

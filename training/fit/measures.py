@@ -138,9 +138,8 @@ class Measures:
                 found |= {f"{what}{group}": getattr(mean, what) for what in ("pq", "sq", "rq")} if mean else {}
         if panoptic.images and (precision := result.average_precision):
             found |= {"mask_ap": precision.masks.ap, "mask_ap50": precision.masks.ap50, "box_ap": precision.boxes.ap}
-        if detections.images():
-            alone = detections.result()
-            found |= {"detection_ap": alone.ap, "detection_ap50": alone.ap50}
+        alone = detections.result()
+        found |= {"detection_ap": alone.ap, "detection_ap50": alone.ap50}
         recalls = recall.result()
         found["proposal_recall"] = recalls.mean_recall
         found |= {f"proposal_recall_{size}": value for size, value in recalls.by_size}

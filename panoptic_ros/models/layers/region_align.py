@@ -12,16 +12,19 @@ from torchvision.ops import roi_align
 SAMPLES = 2
 """Places in each bin along a side, as torchvision's Mask R-CNN has it."""
 
-PRODUCT_CELLS = 2048
+PRODUCT_CELLS = 1024
 """The largest map that products read, in cells: their work grows with it, that of torchvision's kernel does not."""
+
+BAND_VALUES = 2**24
+"""How many numbers may lie between the two products, where regions have their rows and still all columns: 64 MB."""
 
 
 class SingleMapAlign(nn.Module):
-    """RoIAlign of one map, what `torchvision.ops.MultiScaleRoIAlign` does with one.
+    """RoIAlign of one map, what `torchvision.ops.MultiScaleRoIAlign` does with one, in float32.
 
     A bin is the mean of bilinear samples on a grid, which is one weighted sum over the map's rows after one over its
     columns.  On a CPU these two products take a fraction of the time of torchvision's kernel on a small map, above all
-    backward, and give crops with channels last in memory; on a GPU and for a large map it is torchvision's kernel.
+    backward, and give crops with channels last in memory; elsewhere and for a large map it is torchvision's kernel.
 
     Parameters
     ----------
@@ -38,7 +41,7 @@ class SingleMapAlign(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> Tensor:
-        """Crop regions.
+        """Crop regions; boxes have no gradient.
 
         Parameters
         ----------
@@ -47,7 +50,7 @@ class SingleMapAlign(nn.Module):
         boxes:
             Of each image (R, 4) x0, y0, x1, y1 in pixels of the input.
         sizes:
-            Height and width of the input, of each image.
+            Height and width of each image in the input, which is as large as the largest.
 
         Returns
         -------
@@ -56,21 +59,30 @@ class SingleMapAlign(nn.Module):
         cells = features[self._name]
         # torchvision's rule: a map is smaller than the input by a power of two.
         scale = 2.0 ** round(math.log2(cells.shape[-2] / max(height for height, _ in sizes)))
-        if cells.is_cuda or cells.shape[-2] * cells.shape[-1] > PRODUCT_CELLS:
-            found: Tensor = roi_align(cells, list(boxes), self._size, scale, SAMPLES)
-            return found
         # Automatic mixed precision would round the weights.
         with torch.autocast(cells.device.type, enabled=False):
-            crops = [_cropped(one, some * scale, self._size) for one, some in zip(cells, boxes, strict=True)]
+            crops = self._crops(cells.float(), [some.detach().float() for some in boxes], scale)
+        return crops.to(cells.dtype)
+
+    def _crops(self, cells: Tensor, boxes: Sequence[Tensor], scale: float) -> Tensor:
+        if cells.device.type != "cpu" or cells.shape[-2] * cells.shape[-1] > PRODUCT_CELLS:
+            found: Tensor = roi_align(cells, list(boxes), self._size, scale, SAMPLES)
+            return found
+        at_once = max(1, BAND_VALUES // (self._size * cells.shape[1] * cells.shape[-1]))
+        crops = [
+            _cropped(one, part * scale, self._size)
+            for one, some in zip(cells, boxes, strict=True)
+            for part in some.split(at_once)
+        ]
         return torch.cat(crops).permute(0, 3, 1, 2)
 
 
 def _cropped(cells: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Crops (R, S, S, C) of one map (C, h, w), at boxes (R, 4) in cells."""
     channels, height, width = cells.shape
-    rows = _bin_weights(boxes[:, 1], boxes[:, 3], height, size).to(cells.dtype).reshape(-1, height)
+    rows = _bin_weights(boxes[:, 1], boxes[:, 3], height, size).reshape(-1, height)
     bands = rows @ cells.permute(1, 2, 0).reshape(height, width * channels)
-    columns = _bin_weights(boxes[:, 0], boxes[:, 2], width, size).to(cells.dtype)
+    columns = _bin_weights(boxes[:, 0], boxes[:, 2], width, size)
     return columns[:, None] @ bands.reshape(-1, size, width, channels)
 
 

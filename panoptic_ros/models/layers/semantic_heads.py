@@ -171,7 +171,7 @@ class PyramidHead(nn.Sequential):
 
 
 def default_channels(name: SemanticNetworkName, fused: int) -> int:
-    """Depth of a head's first convolution on a fused map of a depth: a quarter; that of the FPN is small already."""
+    """What a fused map of a depth is reduced to by what reads it: a quarter, but the FPN's, which is small already."""
     return fused if name == "fpn" else fused // 4
 
 
