@@ -183,9 +183,8 @@ def network_flops(model: str, size: tuple[int, int]) -> float:
 def frame_flops(pipeline: Pipeline, frames: Sequence[Frame]) -> float:
     """Floating point operations from a frame to its result, counted as in `network_flops`, the mean over frames.
 
-    Regions that are pooled by matrix products count, those of torchvision's kernel do not.
-
-    What depends on what is seen is in it: heads that look at regions, masks of detections.
+    What depends on what is seen is in it: heads that look at regions, masks of detections.  Regions that are pooled by
+    matrix products count, those of torchvision's kernel do not.
     """
     with FlopCounterMode(display=False) as counter:
         for frame in frames:
