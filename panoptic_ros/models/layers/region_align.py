@@ -72,7 +72,7 @@ class SingleMapAlign(nn.Module):
         crops = [
             _cropped(one, part * scale, self._size)
             for one, some in zip(cells, boxes, strict=True)
-            for part in some.split(at_once)
+            for part in torch.split(some, at_once)
         ]
         return torch.cat(crops).permute(0, 3, 1, 2)
 
