@@ -1,7 +1,8 @@
 """Crops of regions from one map: our matrix products beside torchvision's kernel, forward and with the gradient.
 
-The maps are of stride 16: of a batch in training (8 pictures of 192x320, 24 regions each), of a node's frame (640x384,
-100 regions), and one as large as products are used for.  Run ``python benchmarks/region_align.py [THREADS]``.
+The maps are of stride 16: of a batch in training (8 pictures of 192x320, 24 regions each), and of a node's frame
+(640x384), with the 128 channels and 100 regions of a small network and with the 1024 and 300 of a ResNet-50.  Run
+``python benchmarks/region_align.py [THREADS]``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from panoptic_ros.models.layers.region_align import PRODUCT_CELLS, SingleMapAlign
 
-STRIDE, BINS, CHANNELS, RUNS = 16, 14, 128, 30
+STRIDE, BINS, RUNS = 16, 14, 10
 SHAPES = {
-    "training 192x320": (12, 20, 8, 24),
-    "a frame 384x640": (24, 40, 1, 100),
-    "a frame 512x1024": (32, 64, 1, 100),
+    "training": (128, 12, 20, 8, 24),
+    "a frame": (128, 24, 40, 1, 100),
+    "a frame, ResNet-50": (1024, 24, 40, 1, 300),
 }
-"""Rows and columns of the map, pictures, and regions of each."""
+"""Channels, rows and columns of the map, pictures, and regions of each."""
 
 
 def regions(count: int, height: int, width: int) -> Tensor:
@@ -31,11 +32,11 @@ def regions(count: int, height: int, width: int) -> Tensor:
     return torch.cat((corners.amin(dim=1), corners.amax(dim=1)), dim=1)
 
 
-def alternatives(height: int, width: int, pictures: int, count: int) -> dict[str, Callable[[], object]]:
+def alternatives(channels: int, height: int, width: int, pictures: int, count: int) -> dict[str, Callable[[], object]]:
     """Both ways to crop the same regions, with and without the gradient."""
     assert height * width <= PRODUCT_CELLS
     torch.manual_seed(0)
-    cells = torch.randn((pictures, CHANNELS, height, width)).to(memory_format=torch.channels_last)
+    cells = torch.randn((pictures, channels, height, width)).to(memory_format=torch.channels_last)
     boxes = [regions(count, height, width) for _ in range(pictures)]
     sizes = [(STRIDE * height, STRIDE * width)] * pictures
 
